@@ -1,0 +1,290 @@
+"""From a preset or a user's TOML and a few dials to a complete recipe.
+
+Layers, later ones win: the preset named by `preset = "..."`, the user's file, the dials, `--set`. Then every field that is
+still `None` and has a rule here is derived.
+"""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from seedbed.errors import InputError
+from seedbed.recipe.schema import HORIZONS, Recipe
+
+DEFAULT_PRESET = "first-light"
+
+
+def preset_names() -> list[str]:
+    folder = resources.files("seedbed.recipe") / "presets"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(
+    source: str | None = None,
+    settings: Iterable[str] = (),
+    minutes: float | None = None,
+    size: str | None = None,
+    corpus: Path | None = None,
+) -> Recipe:
+    """The complete recipe for a preset's name or a TOML file (default: first-light) and the command line's dials."""
+    layers = read_layers(source or DEFAULT_PRESET)
+    if corpus is not None:
+        if not corpus.exists():
+            raise InputError(f"--corpus: {corpus} does not exist: give a file or a folder of text")
+        name = corpus.resolve().name.split(".")[0] or "corpus"
+        safe_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name).strip("-_") or "corpus"
+        layers.append(("--corpus", {"name": safe_name, "corpus": {"sources": [str(corpus.resolve())]}}))
+    if minutes is not None:
+        layers.append(("--minutes", {"train": {"minutes": minutes}}))
+    if size is not None:
+        layers.append(("--size", {"model": {"size": size}}))
+    layers += [(f"--set {setting}", parse_setting(setting)) for setting in settings]
+    merged: dict[str, Any] = {}
+    for origin, layer in layers:
+        check_keys(layer, Recipe, origin)
+        merge(merged, layer)
+    return resolve(validate(merged, layers[-1][0]))
+
+
+def read_layers(source: str) -> list[tuple[str, dict[str, Any]]]:
+    """The layers of a preset's name or a file's path, its presets first. Paths in a file are relative to the file."""
+    preset = resources.files("seedbed.recipe") / "presets" / f"{source}.toml"
+    path = Path(source)
+    if preset.is_file():
+        origin, text = f"preset {source}", preset.read_text(encoding="utf-8")
+    elif path.is_file():
+        try:
+            origin, text = source, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{source}: not UTF-8 text: a recipe is a TOML file") from None
+    else:
+        nearest = difflib.get_close_matches(source, preset_names(), 1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"presets: {', '.join(preset_names())}"
+        raise InputError(f"{source}: no such preset or recipe file: {hint}")
+    try:
+        layer = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{origin}: not valid TOML: {error}") from None
+    parent = layer.pop("preset", None)
+    if parent is None and origin == source:
+        parent = DEFAULT_PRESET if "train" not in layer or "corpus" not in layer else None
+    if parent is not None and not isinstance(parent, str):
+        raise InputError(f"{origin}: preset: must be the name of a preset: {', '.join(preset_names())}")
+    if origin == source:
+        layer.setdefault("name", "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem))
+        make_paths_absolute(layer, path.resolve().parent)
+    return [*(read_layers(parent) if parent else []), (origin, layer)]
+
+
+def make_paths_absolute(layer: dict[str, Any], base: Path) -> None:
+    def absolute(path: str) -> str:
+        return path if path.startswith("builtin:") else str((base / Path(path).expanduser()).resolve())
+
+    corpus = layer.get("corpus")
+    if isinstance(corpus, dict):
+        for key in ("sources", "validation"):
+            items = corpus.get(key)
+            if isinstance(items, str):
+                corpus[key] = [absolute(items)]
+            elif isinstance(items, list):
+                corpus[key] = [
+                    absolute(item) if isinstance(item, str)
+                    else {**item, "path": absolute(item["path"])} if isinstance(item, dict) and isinstance(item.get("path"), str)
+                    else item
+                    for item in items
+                ]
+    tokenizer = layer.get("tokenizer")
+    if isinstance(tokenizer, dict) and isinstance(tokenizer.get("path"), str):
+        tokenizer["path"] = absolute(tokenizer["path"])
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """`train.steps=100` -> {"train": {"steps": 100}}. The value is TOML; what is not TOML is a string."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {setting}: expected KEY=VALUE, such as train.batch_tokens=65536")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = None if text in ("none", "None") else text
+    nested: Any = value
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def check_keys(layer: dict[str, Any], section: type[BaseModel], origin: str, prefix: str = "") -> None:
+    """Refuse an unknown key, naming the nearest known one."""
+    for key, value in layer.items():
+        name = f"{prefix}{key}"
+        field = section.model_fields.get(key)
+        if field is None:
+            nearest = difflib.get_close_matches(key, section.model_fields, 1, cutoff=0.5)
+            hint = f"did you mean {prefix}{nearest[0]!s}?" if nearest else f"known: {', '.join(section.model_fields)}"
+            raise InputError(f"{origin}: unknown recipe key {name}: {hint}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if not isinstance(value, dict):
+                raise InputError(f"{origin}: {name} is a section: give its fields, such as {name}.{next(iter(field.annotation.model_fields))}")
+            check_keys(value, field.annotation, origin, f"{name}.")
+
+
+def merge(base: dict[str, Any], layer: dict[str, Any]) -> None:
+    """Lay `layer` over `base`. A horizon given in a later layer replaces the earlier one, whatever its unit."""
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(base.get(key, {}), dict):
+            target = base.setdefault(key, {})
+            if key == "train" and any(value.get(name) is not None for name in HORIZONS):
+                for name in HORIZONS:
+                    target.pop(name, None)
+            merge(target, value)
+        else:
+            base[key] = value
+
+
+def validate(values: dict[str, Any], origin: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "recipe"
+        found = first.get("input")
+        shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool, list)) else ""
+        raise InputError(f"{origin}: {field}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
+
+
+def parse_count(text: str) -> int:
+    """'2M' -> 2_000_000; units k, M, B, T."""
+    units = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+    try:
+        value = float(text[:-1]) * units[text[-1].lower()] if text[-1:].lower() in units else float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 1):
+        raise InputError(f"model.size: {text!r} is not a size: give parameters such as 2M, 120M or 1.3B")
+    return int(value)
+
+
+def derive_shape(parameters: int) -> tuple[int, int]:
+    """Layers and width for about `parameters` in the layers (12 L W^2; four times the width in the feed-forward part).
+
+    Width per layer is 32 at the smallest and grows to 128: at 1M parameters 4 x 128 won on a two-core CPU
+    (docs/experiments/first-light.md), at 100M nanochat uses 64 and Llama 3 8B 128.
+    """
+    best = (math.inf, 1, 32)
+    step = 32 if parameters < 20_000_000 else 64 if parameters < 500_000_000 else 128
+    for layers in range(2, 129):
+        for width in range(step, 16_385, step):
+            count = 12 * layers * width * width
+            if count > 2 * parameters:
+                break
+            ratio = width / layers
+            wanted = min(max(32.0, 32.0 * (parameters / 1e6) ** 0.15), 128.0)
+            miss = abs(math.log(count / parameters)) + 0.5 * abs(math.log(ratio / wanted))
+            best = min(best, (miss, layers, width))
+    return best[1], best[2]
+
+
+def derive_heads(width: int) -> int:
+    """Heads of 32 dimensions up to width 192, 64 up to 1024, 128 above (nanochat and Llama 3 use 128)."""
+    head = 32 if width <= 192 else 64 if width <= 1024 else 128
+    while width % head:
+        head //= 2
+    return width // head
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """Fill in every derived field of model and train. The vocabulary also depends on the corpus: see `tokenizer` stage."""
+    model, train = recipe.model, recipe.train
+    parameters = parse_count(model.size)
+    layers, width = derive_shape(parameters)
+    layers, width = model.layers or layers, model.width or width
+    heads = model.heads or derive_heads(width)
+    context = model.context or (128 if parameters < 20_000_000 else 1024 if parameters < 500_000_000 else 2048)
+    updates: dict[str, Any] = {
+        "layers": layers,
+        "width": width,
+        "heads": heads,
+        "kv_heads": model.kv_heads or heads,
+        "mlp_width": model.mlp_width or (derive_llama_mlp(width) if model.architecture == "llama" else 4 * width),
+        "context": context,
+    }
+    if model.ngram_rows is None:
+        updates["ngram_rows"] = 0 if model.architecture != "seedbed" else 2**15 if parameters < 20_000_000 else 0
+    if width % heads:
+        raise InputError(f"model.heads: {heads} does not divide model.width {width}: choose a divisor")
+    if heads % updates["kv_heads"]:
+        raise InputError(f"model.kv_heads: {updates['kv_heads']} does not divide model.heads {heads}: choose a divisor")
+    if (width // heads) % 2:
+        raise InputError(f"model.heads: {heads} heads of width {width // heads} are odd, and RoPE needs an even width")
+    batch_tokens = train.batch_tokens or derive_batch_tokens(parameters, context)
+    if batch_tokens % context:
+        raise InputError(f"train.batch_tokens: {batch_tokens} is not a multiple of model.context {context}: round it to one")
+    rows = batch_tokens // context
+    if train.micro_batch_rows and rows % train.micro_batch_rows:
+        raise InputError(f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch")
+    return recipe.model_copy(
+        update={
+            "model": model.model_copy(update=updates),
+            "train": train.model_copy(update={"batch_tokens": batch_tokens}),
+        }
+    )
+
+
+def derive_llama_mlp(width: int) -> int:
+    """Two thirds of 4 x width for the three matrices of SwiGLU, rounded up to 32 (Touvron et al. 2023, section 2.2)."""
+    return math.ceil(8 * width / 3 / 32) * 32
+
+
+def derive_batch_tokens(parameters: int, context: int) -> int:
+    """Global batch: 1,024 tokens at 1M parameters growing as N^0.75 to 0.5M tokens at 4B, a power of two of contexts."""
+    tokens = 1024 * (parameters / 1e6) ** 0.75
+    return context * 2 ** max(0, round(math.log2(tokens / context)))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML. Fields that are None are left out: TOML has no null and None is their default or derived."""
+    values = recipe.model_dump(mode="json")
+    lines = [f"# Complete recipe, written by seedbed. Run it again: seedbed run {'recipe.toml'}"]
+    scalars = {k: v for k, v in values.items() if not isinstance(v, dict)}
+    lines += [f"{key} = {toml_value(value)}" for key, value in scalars.items()]
+    for section, fields in values.items():
+        if isinstance(fields, dict):
+            lines += ["", f"[{section}]"]
+            none_is_off = section == "curate"
+            for key, value in fields.items():
+                if value is not None:
+                    lines.append(f"{key} = {toml_value(value)}")
+                elif none_is_off:
+                    lines.append(f'{key} = "none"')
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items() if item is not None) + " }"
+    raise TypeError(f"no TOML for {type(value)}")
+
+
+def load_resolved(path: Path) -> Recipe:
+    """Read a recipe that `dump_recipe` wrote."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a valid recipe ({error}): restore it or choose another --out folder") from None
+    check_keys(values, Recipe, str(path))
+    return validate(values, str(path))

@@ -1,0 +1,152 @@
+"""The recipe's fields, their units and their limits. A field that may be `None` is derived in `resolve.py`."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+HORIZONS = ("steps", "tokens", "flops", "minutes")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Section):
+    """One source of raw text: a built-in corpus, or a file or folder of the user's."""
+
+    name: str = Field(default="", description="name in tables and lineage; default: the path's last part")
+    path: str = Field(description="file, folder, or builtin:NAME")
+    domain: str = Field(default="", description="domain tag; default: the reader's guess from the file type")
+    licence: str = Field(default="", description="licence recorded for documents that state none of their own")
+    text_field: str = Field(default="text", description="JSONL, Parquet: the field that holds the text")
+    max_bytes: int | None = Field(default=None, gt=0, description="stop reading the source after this many bytes of text")
+
+
+class CorpusConfig(Section):
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    validation: tuple[SourceConfig, ...] = Field(
+        default=(), description="named validation files; empty: a share of the documents is held out by hash"
+    )
+    held_out_fraction: float = Field(default=0.02, ge=0, lt=1, description="share of documents held out by text hash")
+    held_out_max_bytes: int = Field(default=1_000_000, gt=0, description="cap on the held-out text, per domain")
+
+    @field_validator("sources", "validation", mode="before")
+    @classmethod
+    def paths_become_sources(cls, value: Any) -> Any:
+        """A bare string stands for a source with that path."""
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, (list, tuple)):
+            return [{"path": item} if isinstance(item, str) else item for item in value]
+        return value
+
+
+class CurateConfig(Section):
+    """Thresholds of the rules; "none" switches a rule off. Every score is stored whatever the threshold."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def none_is_off(cls, values: Any) -> Any:
+        """TOML has no null: the word "none" stands for it (except for `unicode_form`, where it is a value)."""
+        if not isinstance(values, dict):
+            return values
+        return {k: None if v == "none" and k != "unicode_form" else v for k, v in values.items()}
+
+    unicode_form: Literal["NFC", "NFKC", "none"] = "NFC"
+    min_characters: int | None = Field(default=200, ge=0)
+    max_characters: int | None = Field(default=20_000_000, gt=0)
+    min_words: int | None = Field(default=30, ge=0)
+    mean_word_length: tuple[float, float] | None = Field(default=(2.0, 12.0), description="least and most characters")
+    max_symbol_fraction: float | None = Field(default=0.5, ge=0, le=1, description="characters not letter, digit, space")
+    min_letter_fraction: float | None = Field(default=0.3, ge=0, le=1, description="letters among non-space characters")
+    max_duplicate_line_fraction: float | None = Field(default=0.5, ge=0, le=1, description="characters in repeated lines")
+    max_top_bigram_fraction: float | None = Field(default=0.3, ge=0, le=1, description="characters in the top word 2-gram")
+    max_compression_ratio: float | None = Field(default=12.0, gt=1, description="bytes over zlib-compressed bytes")
+    max_replacement_fraction: float | None = Field(default=0.002, ge=0, le=1, description="U+FFFD among characters")
+    exact_dedup: bool = True
+
+
+class TokenizerConfig(Section):
+    path: str | None = Field(default=None, description="import this tokenizer.json instead of training one")
+    vocab_size: int | None = Field(default=None, ge=257, le=1_000_000, description="derived from model and corpus")
+    pattern: Literal["gpt2", "gpt4", "qwen2", "o200k"] = "gpt4"
+    max_training_bytes: int = Field(default=200_000_000, gt=0)
+
+
+class ModelConfig(Section):
+    architecture: Literal["seedbed", "gpt2", "llama"] = "seedbed"
+    size: str = Field(default="2M", description="matrix parameters of the layers and the head, such as 2M, 120M or 1.3B")
+    layers: int | None = Field(default=None, gt=0)
+    width: int | None = Field(default=None, gt=0)
+    heads: int | None = Field(default=None, gt=0)
+    kv_heads: int | None = Field(default=None, gt=0)
+    mlp_width: int | None = Field(default=None, gt=0)
+    context: int | None = Field(default=None, ge=8, description="tokens of context")
+    ngram_rows: int | None = Field(default=None, ge=0, description="rows of each hashed n-gram table; 0: none")
+
+
+class TrainConfig(Section):
+    """Exactly one of steps, tokens, flops and minutes is the horizon."""
+
+    steps: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+    flops: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, description="wall-clock minutes, measuring and compiling included")
+    optimizer: Literal["muon", "adamw"] = "muon"
+    schedule: Literal["trapezoid", "cosine"] = "trapezoid"
+    batch_tokens: int | None = Field(default=None, gt=0, description="tokens of the global batch")
+    micro_batch_rows: int | None = Field(default=None, gt=0, description="sequences a device holds at once")
+    warmup_fraction: float = Field(default=0.01, ge=0, lt=1)
+    decay_fraction: float = Field(default=0.6, gt=0, le=1, description="trapezoid: share of the steps that decays")
+    final_lr_fraction: float = Field(default=0.02, ge=0, le=1)
+    matrix_lr: float | None = Field(default=None, gt=0)
+    embedding_lr: float | None = Field(default=None, gt=0)
+    head_lr: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    grad_clip: float | None = Field(default=None, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, gt=0, description="CPU threads; default: the physical cores")
+    checkpoint_seconds: float = Field(default=20.0, gt=0, description="seconds between checkpoints")
+    keep_checkpoints: int = Field(default=2, gt=0)
+    validate_every_fraction: float = Field(default=0.1, gt=0, le=1, description="share of the steps between looks")
+
+    @model_validator(mode="after")
+    def exactly_one_horizon(self) -> "TrainConfig":
+        given = [name for name in HORIZONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(HORIZONS)} (found: {', '.join(given) or 'none'})")
+        return self
+
+
+class EvaluateConfig(Section):
+    max_bytes_per_domain: int = Field(default=400_000, gt=0, description="held-out bytes scored per domain")
+    ngram_order: int = Field(default=5, ge=1, le=8, description="order of the byte n-gram model beside the score")
+    prompts: tuple[str, ...] = ()
+    sample_tokens: int = Field(default=120, gt=0)
+    temperature: float = Field(default=0.8, ge=0)
+    top_k: int | None = Field(default=50, gt=0)
+
+
+class CostConfig(Section):
+    """Constants of the receipt's estimates; they enter no stage's key."""
+
+    dollars_per_kwh: float = Field(default=0.17, ge=0, description="electricity; default: US residential mean, 2024, EIA")
+    dollars_per_hour: float = Field(default=0.0, ge=0, description="rent of the machine; 0 on one's own")
+    grid_kg_co2_per_kwh: float = Field(default=0.473, ge=0, description="default: world mean, 2024, Ember")
+    watts: float | None = Field(default=None, gt=0, description="the machine's draw at work; default: counters or estimate")
+    pue: float = Field(default=1.0, ge=1, description="power usage effectiveness of the building")
+
+
+class Recipe(Section):
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    corpus: CorpusConfig
+    curate: CurateConfig = CurateConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+    cost: CostConfig = CostConfig()

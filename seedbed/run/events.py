@@ -1,0 +1,50 @@
+"""events.jsonl: one JSON object a line, append only, and the listeners that show them.
+
+Every event has `time` (Unix seconds), `kind` and `stage`. The kinds and their fields:
+    run_start       command, recipe, machine
+    stage_start     key
+    stage_cached    key
+    progress        done, total, unit, and what the stage adds (rate, loss, ...): shown, not stored
+    step            step, loss, lr, tokens, flops, seconds, tokens_per_second, ...: training, stored at a bounded rate
+    validation      step, bits_per_byte: {domain: value}
+    sample          step, prompt, text
+    note            message: something a reader of the log should know
+    stage_end       key, seconds, summary
+    run_end         seconds, status
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seedbed.errors import InputError
+
+Listener = Callable[[dict[str, Any]], None]
+SHOWN_ONLY = frozenset({"progress"})
+
+
+class EventLog:
+    def __init__(self, path: Path | None, listeners: tuple[Listener, ...] = (), clock: Callable[[], float] = time.time):
+        self._listeners = listeners
+        self._clock = clock
+        self._file = None
+        if path is not None:
+            try:
+                self._file = path.open("ab", buffering=0)
+            except OSError as error:
+                raise InputError(f"{path} cannot be written ({error.strerror}): check the folder's permissions") from None
+            if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+                self._file.write(b"\n")  # a line torn by a power cut must not swallow the next one
+
+    def emit(self, kind: str, stage: str = "", **fields: Any) -> None:
+        event = {"time": round(self._clock(), 3), "kind": kind, "stage": stage, **fields}
+        if self._file is not None and kind not in SHOWN_ONLY:
+            self._file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+        for listener in self._listeners:
+            listener(event)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

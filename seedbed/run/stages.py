@@ -1,0 +1,136 @@
+"""Stages: pure functions from a part of the recipe and earlier stages' outputs to a folder.
+
+A stage's key hashes its name, its version, its part of the recipe and the *content* of its inputs, so a stage whose inputs
+came out the same is not run again. The folder is written as NAME-KEY.partial, checksummed, and renamed into place.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seedbed.errors import SeedbedError
+from seedbed.files import publish_folder, read_json, sha256_file, sha256_json, write_json
+from seedbed.recipe.schema import Recipe
+from seedbed.run.events import EventLog
+from seedbed.run.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """A finished stage: its folder, its key, the digest of its content and what it said of itself."""
+
+    path: Path
+    key: str
+    digest: str
+    summary: dict[str, Any]
+
+
+@dataclass
+class StageContext:
+    """What a stage may see and touch. It writes into `path` only."""
+
+    name: str
+    recipe: Recipe
+    path: Path
+    inputs: dict[str, StageOutput]
+    events: EventLog
+    check_stop: Callable[[], None] = lambda: None  # raises Interrupted after Ctrl-C or SIGTERM
+    state: dict[str, Any] = field(default_factory=dict)  # handed between stages of one process: never needed, only faster
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        self.events.emit(kind, self.name, **fields)
+
+    def progress(self, done: float, total: float, unit: str, **fields: Any) -> None:
+        self.check_stop()
+        self.events.emit("progress", self.name, done=done, total=total, unit=unit, **fields)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`config` picks the part of the recipe (and any fingerprint of outside files) that the output depends on.
+
+    `resumable`: the stage keeps checkpoints in its partial folder and continues from them after a kill.
+    `volatile`: files of the output that differ between equal runs (timings): left out of the digest.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[str, ...]
+    config: Callable[[Recipe], Any]
+    run: Callable[[StageContext], dict[str, Any]]
+    resumable: bool = False
+    volatile: tuple[str, ...] = ()
+
+    def key(self, recipe: Recipe, inputs: dict[str, StageOutput]) -> str:
+        digests = {name: inputs[name].digest for name in self.inputs}
+        return sha256_json([self.name, self.version, json.loads(json.dumps(self.config(recipe))), digests])
+
+
+def load_output(path: Path) -> StageOutput | None:
+    """The finished stage in `path`, or None."""
+    record_path = path / "stage.json"
+    if not record_path.is_file():
+        return None
+    record = read_json(record_path)
+    return StageOutput(path, record["key"], record["digest"], record["summary"])
+
+
+def run_stage(
+    stage: Stage,
+    folder: RunFolder,
+    recipe: Recipe,
+    outputs: dict[str, StageOutput],
+    events: EventLog,
+    check_stop: Callable[[], None],
+    state: dict[str, Any],
+) -> StageOutput:
+    """Give the stage's output, from the folder if its key was computed before, else by running it."""
+    check_stop()
+    inputs = {name: outputs[name] for name in stage.inputs}
+    key = stage.key(recipe, inputs)
+    final = folder.stages_path / f"{stage.name}-{key[:12]}"
+    finished = load_output(final)
+    if finished is not None and finished.key == key:
+        events.emit("stage_cached", stage.name, key=key)
+        return finished
+    partial = final.with_name(final.name + ".partial")
+    if partial.exists() and not stage.resumable:
+        shutil.rmtree(partial)
+    partial.mkdir(exist_ok=True)
+    events.emit("stage_start", stage.name, key=key)
+    start = time.monotonic()
+    context = StageContext(stage.name, recipe, partial, inputs, events, check_stop, state)
+    try:
+        summary = stage.run(context)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            raise SeedbedError(f"{folder.path}: the disk is full: free some space and run the same command again") from None
+        raise
+    seconds = round(time.monotonic() - start, 3)
+    files = describe_files(partial)
+    kept = {name: entry for name, entry in files.items() if name not in stage.volatile}
+    digest = sha256_json({name: entry["sha256"] for name, entry in kept.items()})
+    record = {
+        "stage": stage.name,
+        "version": stage.version,
+        "key": key,
+        "digest": digest,
+        "inputs": {name: {"key": output.key, "digest": output.digest} for name, output in inputs.items()},
+        "seconds": seconds,
+        "files": files,
+        "summary": summary,
+    }
+    write_json(partial / "stage.json", record)
+    publish_folder(partial, final)
+    events.emit("stage_end", stage.name, key=key, seconds=seconds, summary=summary)
+    return StageOutput(final, key, digest, summary)
+
+
+def describe_files(path: Path) -> dict[str, dict[str, Any]]:
+    """Relative name -> bytes and SHA-256 of every file under `path`, in order of name."""
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "stage.json")
+    return {p.relative_to(path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in files}
