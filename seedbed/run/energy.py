@@ -45,7 +45,7 @@ class FixedWatts:
 
 
 class CpuEstimate:
-    """Idle watts of the usable cores and the memory over time, and what a busy core adds over this process's CPU seconds.
+    """Idle watts of the usable cores and the memory over time, and what a busy core adds over this process's CPU time.
 
     The seconds of child processes enter when those end.
     """

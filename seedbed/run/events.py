@@ -9,7 +9,7 @@ Every event has `time` (Unix seconds), `kind` and `stage`. The kinds and their f
     validation      step, bits_per_byte: {domain: value}
     sample          step, prompt, text
     resume          step, flops: training continues from a checkpoint that had reached these
-    cost            session, seconds, joules, energy, method, flops: what this process has spent since its start (cost.py)
+    cost            session, seconds, joules, energy, method, flops: what this process spent since its start
     note            message: something a reader of the log should know
     stage_end       key, seconds, summary
     run_end         seconds, status

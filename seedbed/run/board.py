@@ -1,0 +1,148 @@
+"""The run as its events tell it: what the live table, the plain log and anything else that watches draw from."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedbed.recipe.schema import Recipe
+from seedbed.run.cost import price
+
+STAGES = ("collect", "curate", "tokenizer", "tokenize", "measure", "train", "evaluate")
+RATE_SECONDS = 10.0  # the rate is that of the last so many seconds
+LAST_LINES = 3  # refusals shown at once
+
+
+@dataclass
+class StageView:
+    """What is known of one stage. Times are Unix seconds, as in the events."""
+
+    state: str = "waiting"  # waiting, running, done, kept
+    started: float = 0.0
+    seconds: float = 0.0
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    marks: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=64))
+
+    def advance(self, now: float, done: float, total: float, unit: str) -> None:
+        self.done, self.total, self.unit = done, total, unit
+        if not self.marks or now - self.marks[-1][0] >= RATE_SECONDS / 50 or done < self.marks[-1][1]:
+            self.marks.append((now, done))
+        while len(self.marks) > 2 and now - self.marks[0][0] > RATE_SECONDS:
+            self.marks.popleft()
+
+    def rate(self) -> float | None:
+        """Units a second of late, or None before two marks."""
+        if len(self.marks) < 2 or self.marks[-1][0] <= self.marks[0][0]:
+            return None
+        return (self.marks[-1][1] - self.marks[0][1]) / (self.marks[-1][0] - self.marks[0][0])
+
+    def seconds_left(self) -> float | None:
+        rate = self.rate()
+        return (self.total - self.done) / rate if rate and rate > 0 and self.total >= self.done else None
+
+
+@dataclass
+class Board:
+    """The run as the events so far tell it."""
+
+    recipe: Recipe
+    stages: dict[str, StageView] = field(default_factory=lambda: {name: StageView() for name in STAGES})
+    current: str = ""
+    started: float = 0.0
+    now: float = 0.0
+    step: dict[str, Any] = field(default_factory=dict)
+    bits_per_byte: dict[str, float] = field(default_factory=dict)
+    cost: str = ""
+    kept: int | None = None
+    removed: int | None = None
+    reasons: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+
+    def update(self, event: dict[str, Any]) -> None:
+        kind, name = event["kind"], event.get("stage", "")
+        self.now = event["time"]
+        self.started = self.started or self.now
+        stage = self.stages.setdefault(name, StageView()) if name else StageView()
+        if kind == "stage_start":
+            self.current = name
+            self.stages[name] = StageView("running", started=self.now)
+        elif kind == "stage_cached":
+            stage.state = "kept"
+        elif kind == "stage_end":
+            stage.state, stage.seconds, stage.done = "done", event["seconds"], stage.total
+        elif kind == "progress":
+            stage.advance(self.now, event["done"], event["total"], event["unit"])
+            self.kept, self.removed = event.get("kept", self.kept), event.get("removed", self.removed)
+            reason = event.get("last_reason")
+            if reason and reason not in self.reasons:
+                self.reasons.append(reason)
+        elif kind == "step":
+            self.step = event
+            stage.advance(self.now, event["step"], event["steps"], "steps")
+        elif kind == "validation":
+            self.bits_per_byte = event["bits_per_byte"]
+        elif kind == "cost":
+            self.cost = cost_line(event, self.recipe)
+
+
+def cost_line(event: dict[str, Any], recipe: Recipe) -> str:
+    """What this process has spent so far, each figure marked `~` where it is an estimate."""
+    cost = price(event["joules"], event["seconds"], event["flops"], event["energy"], event["method"], recipe.cost)
+    parts = [
+        f"{mark(cost.joules.kind)}{quantity(cost.joules.value)}J",
+        f"~{money(cost.dollars.value)}",
+        f"~{cost.kg_co2.value * 1000:.2g} g CO2e",
+    ]
+    if cost.flops.value:
+        parts.insert(0, f"{quantity(cost.flops.value)}FLOP")
+    return "  ".join(parts)
+
+
+def money(dollars: float) -> str:
+    return f"${dollars:,.2f}" if dollars >= 0.01 else f"{dollars * 100:.1g} cents"
+
+
+def mark(kind: str) -> str:
+    return "" if kind == "measured" else "~"
+
+
+def quantity(value: float) -> str:
+    """1,234,567 -> '1.23 M': three digits and a unit prefix."""
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * 0.9995:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def duration(seconds: float) -> str:
+    """75 -> '1:15'; 3,700 -> '1:01:40'."""
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def counted(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def step_line(step: dict[str, Any]) -> str:
+    """Loss, rate and efficiency of the last training step seen."""
+    parts = [f"loss {step['loss']:.3f}"]
+    if step.get("tokens_per_second"):
+        parts.append(f"{counted(step['tokens_per_second'])} tokens/s")
+    if step.get("mfu") is not None:
+        parts.append(f"MFU {step['mfu']:.0%}")
+    if step.get("lr") is not None:
+        parts.append(f"lr {step['lr']:.2g}")
+    return "  ".join(parts)
+
+
+def scores_line(bits_per_byte: dict[str, float]) -> str:
+    overall = [f"{bits_per_byte['all']:.3f} bits/byte held out"] if "all" in bits_per_byte else []
+    domains = [f"{name} {value:.3f}" for name, value in bits_per_byte.items() if name != "all"]
+    return "  ".join(overall + domains)
+
+
+def clean(text: str) -> str:
+    """Text of the corpus or the model without control characters: it must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
