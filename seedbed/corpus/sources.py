@@ -1,0 +1,167 @@
+"""Sources of a recipe: their names, their files in order, their records, and the fingerprint that says whether they changed."""
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.corpus import builtin
+from seedbed.corpus.readers import Place, read_file
+from seedbed.corpus.records import Quarantined, Record, guess_domain, printable_name, strip_compression
+from seedbed.errors import InputError
+from seedbed.recipe.schema import CorpusConfig, SourceConfig
+
+NAME_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".txt", ".text", ".md")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing met on a walk: a file, or something skipped with a reason."""
+
+    relative: str
+    path: Path
+    size: int
+    skipped: str = ""  # rule of the quarantine, "" for a file to read
+    reason: str = ""
+
+
+def name_sources(corpus: CorpusConfig) -> tuple[tuple[SourceConfig, ...], tuple[SourceConfig, ...]]:
+    """(validation, sources) with a unique name each, fit for a file name: "text", "text-2", ..."""
+    taken = Counter({"train": 1})  # the split of everything that is not validation: no validation file may take it
+    groups = []
+    for group in (corpus.validation, corpus.sources):
+        named = []
+        for source in group:
+            base = re.sub(r"[^\w.-]+", "-", source.name or default_name(source.path)).strip("-.") or "source"
+            name = base
+            while taken[name]:
+                taken[base] += 1
+                name = f"{base}-{taken[base]}"
+            taken[name] += 1
+            named.append(source.model_copy(update={"name": name}))
+        groups.append(tuple(named))
+        if group is corpus.validation:
+            taken["train"] = 0
+    return groups[0], groups[1]
+
+
+def default_name(path: str) -> str:
+    """The path's last part without the endings of text files; a built-in's own name."""
+    if path.startswith(builtin.PREFIX):
+        return path.removeprefix(builtin.PREFIX)
+    name = strip_compression(Path(path).resolve().name)
+    for ending in NAME_ENDINGS:
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def read_source(source: SourceConfig) -> Iterator[Record]:
+    """The source's records in a fixed order, up to `max_bytes` of text. Memory: one record, one line or one row group.
+
+    Raises InputError when the path does not exist or holds no file.
+    """
+    source = source if source.name else source.model_copy(update={"name": default_name(source.path)})
+    records = builtin.read(source) if source.path.startswith(builtin.PREFIX) else read_path(source)
+    if source.max_bytes is None:
+        yield from records
+        return
+    read = 0
+    for record in records:
+        size = 0 if isinstance(record, Quarantined) else len(record.text.encode())
+        if read and read + size > source.max_bytes:
+            return
+        read += size
+        yield record
+
+
+def read_path(source: SourceConfig) -> Iterator[Record]:
+    found = False
+    for entry in walk(Path(source.path)):
+        found = True
+        name = printable_name(entry.relative)
+        place = Place(
+            entry.path, f"{source.name}/{name}" if name else source.name, source, guess_domain(entry.path.name)
+        )
+        if entry.skipped:
+            yield place.quarantine(entry.skipped, entry.reason, entry.size)
+        else:
+            yield from read_file(place)
+    if not found:
+        raise InputError(f"{source.path}: the folder holds no file: give a folder with text, JSON lines or Parquet")
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """Files under `root` in order of name; what is hidden, linked or no regular file comes as skipped. A file is its own root."""
+    if not root.exists():
+        raise InputError(f"{root}: no such file or folder: check the path of the source")
+    if root.is_dir():
+        yield from walk_folder(root, "")
+    elif root.is_file():
+        yield Entry("", root, root.stat().st_size)
+    else:
+        raise InputError(f"{root}: neither a file nor a folder: give a file or a folder of text")
+
+
+def walk_folder(folder: Path, prefix: str) -> Iterator[Entry]:
+    try:
+        items = sorted(os.scandir(folder), key=lambda item: item.name)
+    except OSError as error:
+        yield Entry(prefix.rstrip("/"), folder, 0, "unreadable", f"the folder cannot be listed ({error.strerror})")
+        return
+    for item in items:
+        relative, path = f"{prefix}{item.name}", Path(item.path)
+        hidden = item.name.startswith(".")
+        if item.is_dir(follow_symlinks=False):
+            if hidden:
+                sizes = [entry.size for entry in walk_folder(path, "") if entry.skipped != "hidden" or entry.size]
+                reason = f"a hidden folder with {len(sizes)} files: name it as a source of its own to read it"
+                yield Entry(relative, path, sum(sizes), "hidden", reason)
+            else:
+                yield from walk_folder(path, f"{relative}/")
+            continue
+        try:
+            status = item.stat()
+        except OSError as error:
+            yield Entry(relative, path, 0, "unreadable", f"the file cannot be read ({error.strerror})")
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            yield Entry(
+                relative, path, 0, "link", "a link to a folder: name the folder as a source of its own to read it"
+            )
+        elif not stat.S_ISREG(status.st_mode):
+            yield Entry(relative, path, 0, "unreadable", "not a regular file")
+        elif hidden:
+            yield Entry(
+                relative, path, status.st_size, "hidden", "a hidden file: name it as a source of its own to read it"
+            )
+        else:
+            yield Entry(relative, path, status.st_size)
+
+
+def source_fingerprint(source: SourceConfig) -> Any:
+    """What a stage key holds of the source: [relative path, bytes, mtime in ns] of its files, or the built-in's content."""
+    if source.path.startswith(builtin.PREFIX):
+        return builtin.fingerprint(source.path)
+    entries = list(walk(Path(source.path)))
+    return [
+        [printable_name(entry.relative), entry.size, 0 if entry.skipped else entry.path.stat().st_mtime_ns]
+        for entry in entries
+    ]
+
+
+def source_bytes(source: SourceConfig) -> int:
+    """Bytes of the source's files, packed ones counted four times (text packs 3 to 5 times): for progress only."""
+    if source.path.startswith(builtin.PREFIX):
+        total = builtin.text_bytes(source.path)
+    else:
+        total = sum(
+            entry.size * (4 if strip_compression(entry.path.name) != entry.path.name else 1)
+            for entry in walk(Path(source.path))
+            if not entry.skipped
+        )
+    return total if source.max_bytes is None else min(total, source.max_bytes)
