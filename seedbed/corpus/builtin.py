@@ -4,6 +4,7 @@ Licences: builtin/LICENCES.md. Packed files are built by tools/build_builtin_cor
 """
 
 import difflib
+import os
 import platform
 import sysconfig
 from collections.abc import Iterator
@@ -65,13 +66,14 @@ def read_stdlib(source: SourceConfig) -> Iterator[Record]:
 
 @cache
 def stdlib_files() -> tuple[tuple[str, Path, int], ...]:
-    """(relative path, path, bytes) of the standard library's modules, sorted. Raises InputError where there is no source."""
+    """(relative path, path, bytes) of the standard library's modules, sorted. Raises InputError where there is none."""
     root = Path(sysconfig.get_path("stdlib"))
     found = []
-    for path in root.rglob("*.py"):
-        relative = path.relative_to(root)
-        if SKIPPED_FOLDERS.isdisjoint(relative.parts) and not path.name.startswith(SKIPPED_PREFIXES):
-            found.append((relative.as_posix(), path, path.stat().st_size))
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+        for path in (Path(folder, name) for name in names):
+            if path.suffix == ".py" and not path.name.startswith(SKIPPED_PREFIXES):
+                found.append((path.relative_to(root).as_posix(), path, path.stat().st_size))
     if not found:
         raise InputError(
             f"{PREFIX}{STDLIB}: this Python has no source files in {root}: leave this source out of the recipe"

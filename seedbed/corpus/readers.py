@@ -1,4 +1,4 @@
-"""Readers of one file each: text, JSON lines, Parquet. A record that cannot be read is quarantined; nothing raises for bad data."""
+"""Readers of one file each: text, JSON lines, Parquet. Bad data is quarantined, record by record, and never raises."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from seedbed.errors import InputError
 from seedbed.recipe.schema import SourceConfig
 
 BINARY_HEAD = 8192  # a NUL byte in this head means binary, as for git and grep
-# Fields of a JSON or Parquet record with a column of their own; the first that holds a value wins. Others become metadata.
+# Fields of a JSON or Parquet record with a column of their own; the first with a value wins. Others become metadata.
 ORIGIN_FIELDS = ("url", "origin")
 LICENCE_FIELDS = ("licence", "license")
 LANGUAGE_FIELDS = ("language", "lang")
@@ -28,7 +28,7 @@ LANGUAGE_FIELDS = ("language", "lang")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reader reads: the file, the id of its first (or only) document, the source, the domain guessed from the name."""
+    """Where a reader reads: the file, the id of the document or of all its records, the source, the guessed domain."""
 
     path: Path
     id: str
@@ -115,7 +115,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 def read_json_lines(place: Place) -> Iterator[Record]:
-    """One document per line. A broken line, or one without text, is quarantined with its number; blank lines are no records."""
+    """One document per line. A broken line, or one without text, is quarantined by number; blank lines are skipped."""
     number = 0
     size = place.path.stat().st_size
     found = False
@@ -181,7 +181,7 @@ def document_of_fields(place: Place, number: int, text: str, bytes_in: int, fiel
 
 
 def read_parquet(place: Place) -> Iterator[Record]:
-    """One document per row, a few hundred rows in memory at a time. Raises InputError when the text column is missing."""
+    """One document per row, some hundred rows in memory at a time. Raises InputError when there is no text column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

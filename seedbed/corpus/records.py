@@ -11,22 +11,26 @@ JSON_LINES = (".jsonl", ".ndjson")
 
 # Domain by file type. Everything that is not listed is prose.
 MARKUP_DOMAINS = {
-    ".md": "markdown", ".markdown": "markdown", ".mdx": "markdown", ".rst": "markup", ".tex": "markup", ".adoc": "markup",
-    ".org": "markup", ".html": "web", ".htm": "web", ".xhtml": "web", ".csv": "data", ".tsv": "data", ".json": "data",
-    ".yaml": "data", ".yml": "data", ".toml": "data", ".xml": "data", ".ini": "data", ".cfg": "data",
-}  # fmt: skip
+    "markdown": ".md .markdown .mdx",
+    "markup": ".rst .tex .adoc .org",
+    "web": ".html .htm .xhtml",
+    "data": ".csv .tsv .json .yaml .yml .toml .xml .ini .cfg",
+}
 CODE_LANGUAGES = {
-    ".py": "python", ".pyi": "python", ".pyx": "python", ".js": "javascript", ".mjs": "javascript", ".jsx": "javascript",
-    ".ts": "typescript", ".tsx": "typescript", ".c": "c", ".h": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++",
-    ".hpp": "c++", ".hh": "c++", ".cu": "cuda", ".cuh": "cuda", ".rs": "rust", ".go": "go", ".java": "java", ".kt": "kotlin",
-    ".scala": "scala", ".cs": "c-sharp", ".fs": "f-sharp", ".rb": "ruby", ".php": "php", ".swift": "swift",
-    ".m": "objective-c", ".sh": "shell", ".bash": "shell", ".zsh": "shell", ".ps1": "powershell", ".sql": "sql", ".r": "r",
-    ".jl": "julia", ".lua": "lua", ".pl": "perl", ".hs": "haskell", ".ml": "ocaml", ".ex": "elixir", ".exs": "elixir",
-    ".erl": "erlang", ".clj": "clojure", ".lisp": "lisp", ".el": "lisp", ".scm": "scheme", ".f90": "fortran",
-    ".zig": "zig", ".nim": "nim", ".dart": "dart", ".v": "verilog", ".css": "css", ".scss": "css", ".vue": "vue",
-    ".asm": "assembly", ".s": "assembly", ".cmake": "cmake",
+    "python": ".py .pyi .pyx", "javascript": ".js .mjs .jsx", "typescript": ".ts .tsx", "c": ".c .h", "java": ".java",
+    "c++": ".cc .cpp .cxx .hpp .hh", "cuda": ".cu .cuh", "rust": ".rs", "go": ".go", "kotlin": ".kt", "scala": ".scala",
+    "c-sharp": ".cs", "f-sharp": ".fs", "ruby": ".rb", "php": ".php", "swift": ".swift", "objective-c": ".m",
+    "shell": ".sh .bash .zsh", "powershell": ".ps1", "sql": ".sql", "r": ".r", "julia": ".jl", "lua": ".lua",
+    "perl": ".pl", "haskell": ".hs", "ocaml": ".ml", "elixir": ".ex .exs", "erlang": ".erl", "clojure": ".clj",
+    "lisp": ".lisp .el", "scheme": ".scm", "fortran": ".f90", "zig": ".zig", "nim": ".nim", "dart": ".dart",
+    "verilog": ".v", "css": ".css .scss", "vue": ".vue", "assembly": ".asm .s", "cmake": ".cmake",
 }  # fmt: skip
-CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake"}
+DOMAIN_OF_ENDING = {
+    ending: domain
+    for domain, endings in [*MARKUP_DOMAINS.items(), *((f"code:{k}", v) for k, v in CODE_LANGUAGES.items())]
+    for ending in endings.split()
+}
+DOMAIN_OF_NAME = {"makefile": "code:make", "dockerfile": "code:docker", "cmakelists.txt": "code:cmake"}
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -73,10 +77,7 @@ def strip_compression(name: str) -> str:
 def guess_domain(name: str) -> str:
     """Domain tag from a file's name: `code:LANGUAGE`, `markdown`, `markup`, `web`, `data` or `prose`."""
     path = PurePosixPath(strip_compression(name).lower())
-    language = CODE_LANGUAGES.get(path.suffix) or CODE_NAMES.get(path.name)
-    if language:
-        return f"code:{language}"
-    return MARKUP_DOMAINS.get(path.suffix, "prose")
+    return DOMAIN_OF_NAME.get(path.name) or DOMAIN_OF_ENDING.get(path.suffix, "prose")
 
 
 def well_formed(text: str) -> str:

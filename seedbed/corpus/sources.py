@@ -1,4 +1,4 @@
-"""Sources of a recipe: their names, their files in order, their records, and the fingerprint that says whether they changed."""
+"""Sources of a recipe: their names, their files in order, their records, and the fingerprint that tells a change."""
 
 import os
 import re
@@ -16,6 +16,7 @@ from seedbed.errors import InputError
 from seedbed.recipe.schema import CorpusConfig, SourceConfig
 
 NAME_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".txt", ".text", ".md")
+OWN_SOURCE = ": name it as a source of its own to read it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Entry:
     relative: str
     path: Path
     size: int
+    mtime_ns: int = 0
     skipped: str = ""  # rule of the quarantine, "" for a file to read
     reason: str = ""
 
@@ -96,13 +98,14 @@ def read_path(source: SourceConfig) -> Iterator[Record]:
 
 
 def walk(root: Path) -> Iterator[Entry]:
-    """Files under `root` in order of name; what is hidden, linked or no regular file comes as skipped. A file is its own root."""
+    """Files under `root` in order of name; the hidden, linked and irregular come as skipped. A file is its own root."""
     if not root.exists():
         raise InputError(f"{root}: no such file or folder: check the path of the source")
     if root.is_dir():
         yield from walk_folder(root, "")
     elif root.is_file():
-        yield Entry("", root, root.stat().st_size)
+        status = root.stat()
+        yield Entry("", root, status.st_size, status.st_mtime_ns)
     else:
         raise InputError(f"{root}: neither a file nor a folder: give a file or a folder of text")
 
@@ -111,47 +114,40 @@ def walk_folder(folder: Path, prefix: str) -> Iterator[Entry]:
     try:
         items = sorted(os.scandir(folder), key=lambda item: item.name)
     except OSError as error:
-        yield Entry(prefix.rstrip("/"), folder, 0, "unreadable", f"the folder cannot be listed ({error.strerror})")
+        yield Entry(prefix.rstrip("/"), folder, 0, 0, "unreadable", f"the folder cannot be listed ({error.strerror})")
         return
     for item in items:
         relative, path = f"{prefix}{item.name}", Path(item.path)
         hidden = item.name.startswith(".")
         if item.is_dir(follow_symlinks=False):
             if hidden:
-                sizes = [entry.size for entry in walk_folder(path, "") if entry.skipped != "hidden" or entry.size]
-                reason = f"a hidden folder with {len(sizes)} files: name it as a source of its own to read it"
-                yield Entry(relative, path, sum(sizes), "hidden", reason)
+                sizes = [entry.size for entry in walk_folder(path, "")]
+                reason = f"a hidden folder with {len(sizes)} files{OWN_SOURCE}"
+                yield Entry(relative, path, sum(sizes), 0, "hidden", reason)
             else:
                 yield from walk_folder(path, f"{relative}/")
             continue
         try:
             status = item.stat()
         except OSError as error:
-            yield Entry(relative, path, 0, "unreadable", f"the file cannot be read ({error.strerror})")
+            yield Entry(relative, path, 0, 0, "unreadable", f"the file cannot be read ({error.strerror})")
             continue
         if stat.S_ISDIR(status.st_mode):
-            yield Entry(
-                relative, path, 0, "link", "a link to a folder: name the folder as a source of its own to read it"
-            )
+            yield Entry(relative, path, 0, 0, "link", f"a link to a folder{OWN_SOURCE}")
         elif not stat.S_ISREG(status.st_mode):
-            yield Entry(relative, path, 0, "unreadable", "not a regular file")
+            yield Entry(relative, path, 0, 0, "unreadable", "not a regular file")
         elif hidden:
-            yield Entry(
-                relative, path, status.st_size, "hidden", "a hidden file: name it as a source of its own to read it"
-            )
+            yield Entry(relative, path, status.st_size, 0, "hidden", f"a hidden file{OWN_SOURCE}")
         else:
-            yield Entry(relative, path, status.st_size)
+            yield Entry(relative, path, status.st_size, status.st_mtime_ns)
 
 
 def source_fingerprint(source: SourceConfig) -> Any:
-    """What a stage key holds of the source: [relative path, bytes, mtime in ns] of its files, or the built-in's content."""
+    """What a stage key holds of the source: [relative path, bytes, mtime ns] of its files, or a built-in's content."""
     if source.path.startswith(builtin.PREFIX):
         return builtin.fingerprint(source.path)
-    entries = list(walk(Path(source.path)))
-    return [
-        [printable_name(entry.relative), entry.size, 0 if entry.skipped else entry.path.stat().st_mtime_ns]
-        for entry in entries
-    ]
+    entries = walk(Path(source.path))
+    return [[printable_name(entry.relative), entry.size, entry.mtime_ns] for entry in entries]
 
 
 def source_bytes(source: SourceConfig) -> int:

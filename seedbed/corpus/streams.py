@@ -66,7 +66,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 
 def decompress(chunks: Iterator[bytes], name: str, new: Callable[[], Decompressor], size: int) -> Iterator[bytes]:
-    """Decompress concatenated streams. Zero bytes after a stream are padding; anything else that is no stream is damage."""
+    """Decompress concatenated streams. Zero bytes after a stream are padding; anything else but a stream is damage."""
     import zstandard
 
     decompressor = new()
@@ -98,7 +98,7 @@ def decompress(chunks: Iterator[bytes], name: str, new: Callable[[], Decompresso
 
 
 def to_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Drop a byte-order mark; with one of UTF-16 or UTF-32, transcode to UTF-8. Raises BrokenStream where that fails."""
+    """Drop a byte-order mark; after one of UTF-16 or UTF-32, transcode to UTF-8, or raise BrokenStream."""
     head = b""
     for chunk in chunks:
         head += chunk

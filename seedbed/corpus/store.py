@@ -1,0 +1,120 @@
+"""Documents on disk: Parquet parts of at most 64 MB of text, written and read a row group at a time."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seedbed.corpus.records import Document
+from seedbed.errors import SeedbedError
+
+PART_BYTES = 64 << 20  # text of one file
+GROUP_BYTES = 8 << 20  # text of one row group: what a reader holds at a time
+BATCH_ROWS = 1024
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("source", pa.string()),
+        ("origin", pa.string()),
+        ("licence", pa.string()),
+        ("date", pa.string()),
+        ("language", pa.string()),
+        ("domain", pa.string()),
+        ("bytes_in", pa.int64()),
+        ("split", pa.string()),
+        ("metadata", pa.string()),
+    ]
+)
+
+
+def document_row(document: Document) -> dict[str, Any]:
+    row = {name: getattr(document, name) for name in DOCUMENT_SCHEMA.names}
+    row["metadata"] = json.dumps(document.metadata) if document.metadata else "{}"
+    return row
+
+
+class DocumentWriter:
+    """Writes rows as `PREFIX-00000.parquet`, ... in the order they come. Use it in a `with` block."""
+
+    def __init__(self, folder: Path, prefix: str = "documents", schema: pa.Schema = DOCUMENT_SCHEMA) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        self._schema = schema
+        self._rows: list[dict[str, Any]] = []
+        self._group_bytes = 0
+        self._part_bytes = 0
+        self._parts = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "DocumentWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+            if self._parts == 0:
+                self._open()  # no document at all is still a file with a schema
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, row: dict[str, Any], text_bytes: int) -> None:
+        """Append a row; `text_bytes`: the UTF-8 bytes of its text."""
+        if self._part_bytes + text_bytes > PART_BYTES and self._part_bytes:
+            self._flush()
+            if self._writer is not None:
+                self._writer.close()
+            self._writer, self._part_bytes = None, 0
+        self._rows.append(row)
+        self._group_bytes += text_bytes
+        self._part_bytes += text_bytes
+        if self._group_bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _open(self) -> pq.ParquetWriter:
+        path = self._folder / f"{self._prefix}-{self._parts:05d}.parquet"
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
+        self._parts += 1
+        return self._writer
+
+    def _flush(self) -> None:
+        if self._rows:
+            writer = self._writer or self._open()
+            writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows, self._group_bytes = [], 0
+
+
+def document_parts(folder: Path, prefix: str = "documents") -> list[Path]:
+    parts = sorted(folder.glob(f"{prefix}-*.parquet"))
+    if not parts:
+        raise SeedbedError(f"{folder}: no {prefix}-*.parquet: delete the folder and run the same command again")
+    return parts
+
+
+def read_documents(
+    folder: Path, columns: list[str] | None = None, prefix: str = "documents"
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of the documents in `folder`, in the order written, one row group in memory at a time."""
+    for part in document_parts(folder, prefix):
+        try:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
+        except pa.ArrowException as error:
+            raise SeedbedError(
+                f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
+            ) from None
+
+
+def find_document(folder: Path, identity: str) -> dict[str, Any] | None:
+    """The document with this id, or None."""
+    for part in document_parts(folder):
+        rows = pq.read_table(part, filters=[("id", "=", identity)]).to_pylist()
+        if rows:
+            return rows[0]
+    return None
