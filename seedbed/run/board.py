@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from seedbed.quantities import counted, money, quantity, weight
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import price
 
@@ -90,39 +91,16 @@ def cost_line(event: dict[str, Any], recipe: Recipe) -> str:
     cost = price(event["joules"], event["seconds"], event["flops"], event["energy"], event["method"], recipe.cost)
     parts = [
         f"{mark(cost.joules.kind)}{quantity(cost.joules.value)}J",
-        f"~{money(cost.dollars.value)}",
-        f"~{cost.kg_co2.value * 1000:.2g} g CO2e",
+        f"~{money(cost.dollars.value)}".replace("~<", "<"),
+        f"~{weight(cost.kg_co2.value)} CO2e",
     ]
     if cost.flops.value:
         parts.insert(0, f"{quantity(cost.flops.value)}FLOP")
     return "  ".join(parts)
 
 
-def money(dollars: float) -> str:
-    return f"${dollars:,.2f}" if dollars >= 0.01 else f"{dollars * 100:.1g} cents"
-
-
 def mark(kind: str) -> str:
     return "" if kind == "measured" else "~"
-
-
-def quantity(value: float) -> str:
-    """1,234,567 -> '1.23 M': three digits and a unit prefix."""
-    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:.3g} {prefix}"
-    return f"{value:.3g} "
-
-
-def duration(seconds: float) -> str:
-    """75 -> '1:15'; 3,700 -> '1:01:40'."""
-    whole = max(0, round(seconds))
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def counted(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 def step_line(step: dict[str, Any]) -> str:
@@ -141,8 +119,3 @@ def scores_line(bits_per_byte: dict[str, float]) -> str:
     overall = [f"{bits_per_byte['all']:.3f} bits/byte held out"] if "all" in bits_per_byte else []
     domains = [f"{name} {value:.3f}" for name, value in bits_per_byte.items() if name != "all"]
     return "  ".join(overall + domains)
-
-
-def clean(text: str) -> str:
-    """Text of the corpus or the model without control characters: it must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

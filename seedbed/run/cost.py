@@ -13,7 +13,7 @@ from typing import Any
 from seedbed.recipe.schema import CostConfig, Recipe
 from seedbed.run.energy import EnergyMeter, Kind
 
-__all__ = ["Cost", "CostRecorder", "EnergyMeter", "Figure", "price", "stage_joules", "total_cost"]
+__all__ = ["Cost", "CostRecorder", "EnergyMeter", "Figure", "price", "total_cost"]
 
 JOULES_PER_KWH = 3.6e6
 # Water that a kWh of grid electricity consumes, world mean, in EcoLogits' electricity mixes (MPL-2.0).
@@ -105,18 +105,6 @@ def last_snapshots(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         if event.get("kind") == "cost":
             last[event["session"]] = event
     return list(last.values())
-
-
-def stage_joules(events: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Stage -> joules between the snapshots that were taken within it."""
-    previous: dict[str, float] = {}
-    spent: dict[str, float] = {}
-    for event in events:
-        if event.get("kind") == "cost":
-            before = previous.get(event["session"], 0.0)
-            spent[event["stage"]] = spent.get(event["stage"], 0.0) + event["joules"] - before
-            previous[event["session"]] = event["joules"]
-    return spent
 
 
 def price(joules: float, seconds: float, flops: float, kind: Kind, method: str, config: CostConfig) -> Cost:

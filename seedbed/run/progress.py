@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from seedbed.quantities import counted, duration, printable, quantity
 from seedbed.recipe.schema import Recipe
-from seedbed.run.board import Board, StageView, clean, counted, duration, quantity, scores_line, step_line
+from seedbed.run.board import Board, StageView, scores_line, step_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -49,7 +50,7 @@ class PlainProgress:
         elif kind == "validation":
             self._write(f"{name}: step {event['step']}: {scores_line(board.bits_per_byte)}")
         elif kind == "sample":
-            self._write(f"{name}: step {event['step']} writes: {clean(event['prompt'] + event['text'])!r}")
+            self._write(f"{name}: step {event['step']} writes: {printable(event['prompt'] + event['text'])!r}")
         elif kind == "resume":
             self._write(f"{name}: continues from step {event['step']}")
         elif kind == "note":
@@ -108,7 +109,7 @@ class TerminalProgress:
         if kind == "sample":
             self._print_sample(event)
         elif kind == "note":
-            self._say(clean(event["message"]))
+            self._say(printable(event["message"]))
         elif kind == "resume":
             self._say(f"continues from step {event['step']}")
         elif kind == "run_end":
@@ -123,8 +124,8 @@ class TerminalProgress:
         from rich.text import Text
 
         text = Text(f"  step {event['step']}  ", style="dim")
-        text.append(clean(event["prompt"]), style="bold")
-        text.append(clean(event["text"]), style="not dim")
+        text.append(printable(event["prompt"]), style="bold")
+        text.append(printable(event["text"]), style="not dim")
         self._console.print(text)
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class TerminalProgress:
         lines: list[RenderableType] = [table]
         if board.stages.get("curate", StageView()).state == "running":
             lines += [
-                Text(f"    refused: {clean(reason)}", style="yellow", no_wrap=True, overflow="ellipsis")
+                Text(f"    refused: {printable(reason)}", style="yellow", no_wrap=True, overflow="ellipsis")
                 for reason in board.reasons
             ]
         if board.bits_per_byte:

@@ -1,0 +1,127 @@
+"""The page's charts as plain Plotly figures. Colours are names (`c0`, `ink`, ...) that the page's script looks up."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MAX_POINTS = 900  # a chart is at most 1,200 pixels wide
+AXES = ("tokens", "seconds", "flops")
+NUM_COLOURS = 8
+
+
+def loss_chart(steps: list[dict[str, Any]], losses: Any) -> dict[str, Any]:
+    """Training loss in nats per token: each step (thinned), and the running mean over a fortieth of the run."""
+    if losses is not None and len(losses):
+        values = np.asarray(losses, dtype=np.float64)
+        at_steps = np.arange(1, len(values) + 1, dtype=np.float64)
+    else:
+        values = np.array([step["loss"] for step in steps], dtype=np.float64)
+        at_steps = np.array([step["step"] for step in steps], dtype=np.float64)
+    keep = thin(len(values))
+    axes = {name: interpolate(steps, name, at_steps[keep]) for name in AXES}
+    smooth = running_mean(values, max(1, len(values) // 40))
+    return figure(
+        [
+            line("each step", values[keep], axes, "faint", width=1),
+            line("running mean", smooth[keep], axes, "c0", width=2.2),
+        ],
+        "nats per token",
+        tickformat=".2f",
+    )
+
+
+def validation_chart(validations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Bits per byte on held-out text over training, one line a domain; `all` is drawn strong."""
+    axes = {name: np.array([v[name] for v in validations], dtype=np.float64) for name in AXES}
+    domains = [name for name in validations[-1]["bits_per_byte"] if name != "all"]
+    series = [("all", "ink", 2.6), *((name, f"c{index % NUM_COLOURS}", 1.8) for index, name in enumerate(domains))]
+    traces = []
+    for name, colour, width in series:
+        values = np.array([v["bits_per_byte"].get(name, np.nan) for v in validations], dtype=np.float64)
+        if np.isfinite(values).any():
+            traces.append(line(name, values, axes, colour, width=width, markers=True))
+    return figure(traces, "bits per byte", tickformat=".2f", legend=True)
+
+
+def rate_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    return single(steps, "lr", "learning rate", "c2", tickformat=".3~g")
+
+
+def throughput_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    return single(steps, "tokens_per_second", "tokens per second", "c1", tickformat=",.3~s", from_zero=True)
+
+
+def mfu_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    return single(steps, "mfu", "model FLOPs utilisation", "c3", tickformat=".0%", from_zero=True)
+
+
+def single(
+    steps: list[dict[str, Any]], field: str, title: str, colour: str, tickformat: str, from_zero: bool = False
+) -> dict[str, Any]:
+    shown = [step for step in steps if step.get(field) is not None]
+    keep = thin(len(shown))
+    axes = {name: np.array([shown[i][name] for i in keep], dtype=np.float64) for name in AXES}
+    values = np.array([shown[i][field] for i in keep], dtype=np.float64)
+    return figure([line(title, values, axes, colour, width=2)], title, tickformat=tickformat, from_zero=from_zero)
+
+
+def figure(
+    traces: list[dict[str, Any]], title: str, tickformat: str, legend: bool = False, from_zero: bool = False
+) -> dict[str, Any]:
+    y_axis: dict[str, Any] = {"title": {"text": title}, "tickformat": tickformat, "zeroline": False, "automargin": True}
+    if from_zero:
+        y_axis["rangemode"] = "tozero"
+    return {
+        "data": traces,
+        "layout": {
+            "xaxis": {"title": {"text": "tokens"}, "tickformat": ".3~s", "zeroline": False, "nticks": 7},
+            "yaxis": y_axis,
+            "showlegend": legend,
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "hovermode": "x unified",
+            "margin": {"l": 56, "r": 12, "t": 10, "b": 46},
+        },
+    }
+
+
+def line(
+    name: str, values: Any, axes: dict[str, Any], colour: str, width: float, markers: bool = False
+) -> dict[str, Any]:
+    """One line. `meta` holds its x values for each unit; the page switches between them."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if markers else "lines",
+        "name": name,
+        "x": numbers(axes["tokens"]),
+        "y": numbers(values),
+        "line": {"color": colour, "width": width},
+        "marker": {"color": colour, "size": 5},
+        "meta": {axis: numbers(x) for axis, x in axes.items()},
+    }
+
+
+def thin(count: int) -> Any:
+    """At most MAX_POINTS indices, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_POINTS)).round().astype(np.int64))
+
+
+def running_mean(values: Any, span: int) -> Any:
+    """Mean of the last `span` values, of fewer at the start. What is not finite counts as the mean."""
+    finite = np.where(np.isfinite(values), values, np.nanmean(values) if np.isfinite(values).any() else 0.0)
+    sums = np.concatenate([[0.0], np.cumsum(finite)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - span, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def interpolate(steps: Sequence[dict[str, Any]], field: str, at_steps: Any) -> Any:
+    """`field` at the given steps, from the recorded ones; a straight line through zero before the first."""
+    known = np.array([0.0, *(step["step"] for step in steps)])
+    values = np.array([0.0, *(step[field] for step in steps)])
+    return np.interp(at_steps, known, values)
+
+
+def numbers(values: Any) -> list[float | None]:
+    """Five digits are more than a screen shows; what is not finite becomes a gap."""
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in np.asarray(values, dtype=np.float64)]

@@ -1,0 +1,247 @@
+"""The page: one self-contained HTML file. No network, no fonts to load, readable on a phone and in the dark."""
+
+import json
+from importlib import resources
+from typing import Any
+
+from seedbed.quantities import byte_size, counted, duration, money, quantity, volume, weight
+from seedbed.recipe.resolve import dump_recipe
+from seedbed.report import charts
+from seedbed.report.gather import RunData
+from seedbed.report.html import bars, chart, esc, facts, section, table, tag
+from seedbed.report.sections import COMPRESSORS, data_section, evaluation_section, samples_section, tokens_section
+
+# What a page opened from a disk may do: run the scripts in it, and reach nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+
+
+def render(data: RunData) -> str:
+    """The page as HTML."""
+    figures, training = training_section(data)
+    sections = [
+        ("data", "Data", data_section(data)),
+        ("tokens", "Tokens", tokens_section(data)),
+        ("training", "Training", training),
+        ("evaluation", "Evaluation", evaluation_section(data)),
+        ("samples", "Samples", samples_section(data)),
+        ("receipt", "Receipt", receipt_section(data)),
+        ("again", "Make it again", again_section(data)),
+    ]
+    present = [(identifier, title, body) for identifier, title, body in sections if body]
+    links = "".join(f'<li><a href="#{identifier}">{title}</a></li>' for identifier, title, _ in present)
+    name = esc(data.recipe.name)
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f"<title>{name} · Seedbed</title>",
+            f"<style>{asset('style.css')}</style></head><body>",
+            header(data),
+            f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
+            f"<main>{''.join(body for _, _, body in present)}</main>",
+            f"<footer>Written by Seedbed {esc(data.receipt['versions']['seedbed'] or '')}. "
+            "The same facts for programs: receipt.json, beside this page.</footer>",
+            scripts(figures),
+            "</body></html>\n",
+        ]
+    )
+
+
+def asset(name: str) -> str:
+    return (resources.files("seedbed.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def scripts(figures: dict[str, Any]) -> str:
+    """Plotly, the figures and the script that draws them; nothing where there is nothing to draw."""
+    if not figures:
+        return ""
+    from plotly.offline import get_plotlyjs
+
+    values = json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c")  # no text can end the script element
+    library = get_plotlyjs().replace("</script", "<\\/script")
+    return (
+        f'<script type="application/json" id="figures">{values}</script>'
+        f"<script>{library}</script><script>{asset('page.js')}</script>"
+    )
+
+
+def header(data: RunData) -> str:
+    day = (data.receipt["ended"] or "")[:10]
+    eyebrow = " · ".join(part for part in ("Seedbed", esc(data.recipe.name), esc(data.recipe.description), day) if part)
+    comparison = ""
+    scores = (data.evaluation or {}).get("bits_per_byte", {}).get("all")
+    if scores:
+        title = f"A base model that needs <strong>{scores['model']:.2f} bits</strong> for a byte of text it never saw"
+        shown = {"model": "this model", **COMPRESSORS}
+        values = {label: scores[name] for name, label in shown.items() if scores.get(name) is not None}
+        longest = max(values.values())
+        rows = [
+            (label, 0.0, value / longest, f"{value:.2f}", "own" if label == "this model" else "")
+            for label, value in sorted(values.items(), key=lambda item: item[1])
+        ]
+        comparison = bars(rows)
+    elif data.history.get("validations"):
+        last = data.history["validations"][-1]
+        score = last["bits_per_byte"].get("all")
+        shown_score = f": <strong>{score:.2f} bits</strong> a byte at step {counted(last['step'])}" if score else ""
+        title = f"A base model in the making{shown_score}"
+    else:
+        title = "A run that has not come to its model yet"
+    state = "" if data.receipt["finished"] else unfinished(data)
+    return f'<header><p class="eyebrow">{eyebrow}</p><h1>{title}</h1>{state}{comparison}{key_numbers(data)}</header>'
+
+
+def unfinished(data: RunData) -> str:
+    done = ", ".join(esc(name) for name in data.stages) or "none"
+    return f'<p class="lead">This run is not finished (stages done: {done}). The same command continues it.</p>'
+
+
+def key_numbers(data: RunData) -> str:
+    training, cost = data.receipt["training"], data.receipt["cost"]
+    items = []
+    parameters = data.summary("train").get("parameters")
+    if parameters:
+        items.append(("parameters", quantity(parameters).strip(), shape(data)))
+    if training:
+        items.append(("trained on", f"{quantity(training['tokens'])}tokens", f"{counted(training['steps'])} steps"))
+        items.append(
+            ("training time", duration(training["seconds"]), f"of {duration(cost['seconds']['value'])} in all")
+        )
+        if training["tokens_per_second"]:
+            mfu = f"{training['mfu']:.0%} of this machine's measured peak" if training["mfu"] is not None else ""
+            items.append(("throughput", f"{counted(training['tokens_per_second'])} tokens/s", mfu))
+    items.append(("compute", f"{quantity(cost['flops']['value'])}FLOP", "training, counted from shapes"))
+    items.append(("energy", energy(cost["joules"]["value"]), tag(cost["joules"]["kind"])))
+    items.append(
+        ("money", money(cost["dollars"]["value"]), f"{tag(cost['dollars']['kind'])} {esc(cost['dollars']['method'])}")
+    )
+    items.append(("carbon", f"{weight(cost['kg_co2']['value'])} CO₂e", tag(cost["kg_co2"]["kind"])))
+    return facts(items)
+
+
+def energy(joules: float) -> str:
+    kwh = joules / 3.6e6
+    return f"{kwh:,.2f} kWh" if kwh >= 0.1 else f"{joules / 3600:.2g} Wh"
+
+
+def shape(data: RunData) -> str:
+    model = data.recipe.model
+    return f"{model.layers} layers, width {model.width}, context {model.context}"
+
+
+def training_section(data: RunData) -> tuple[dict[str, Any], str]:
+    """(figures by the id of their place, the section)."""
+    steps, validations = data.history.get("steps", []), data.history.get("validations", [])
+    if not steps:
+        return {}, ""
+    figures = {"loss": charts.loss_chart(steps, data.losses)}
+    parts = [chart("loss", "Training loss", "nats per token")]
+    if validations:
+        figures["validation"] = charts.validation_chart(validations)
+        parts.append(chart("validation", "Held-out text", "bits per byte, by domain; lower is better"))
+    small = []
+    for identifier, field, build, title in (
+        ("throughput", "tokens_per_second", charts.throughput_chart, "Throughput"),
+        ("mfu", "mfu", charts.mfu_chart, "Use of this machine's measured peak"),
+        ("rate", "lr", charts.rate_chart, "Learning rate"),
+    ):
+        if any(step.get(field) is not None for step in steps):
+            figures[identifier] = build(steps)
+            small.append(chart(identifier, title))
+    parts.append(f'<div class="charts">{"".join(small)}</div>')
+    buttons = "".join(
+        f'<button type="button" data-unit="{unit}" aria-pressed="{str(unit == "tokens").lower()}">{label}</button>'
+        for unit, label in (("tokens", "Tokens"), ("seconds", "Time"), ("flops", "FLOPs"))
+    )
+    switch = f'<div class="switch" role="group" aria-label="Horizontal axis">{buttons}</div>'
+    return figures, section("training", "Training", training_lead(data), switch, *parts)
+
+
+def training_lead(data: RunData) -> str:
+    train = data.recipe.train
+    chosen = [train.optimizer.capitalize() if train.optimizer == "muon" else "AdamW", f"{train.schedule} schedule"]
+    if train.precision != "auto":
+        chosen.append(train.precision)
+    if train.compile != "auto":
+        chosen.append("compiled" if train.compile == "on" else "not compiled")
+    batch = f"batches of {counted(train.batch_tokens)} tokens" if train.batch_tokens else ""
+    return esc(", ".join([*chosen, batch] if batch else chosen) + ".")
+
+
+def receipt_section(data: RunData) -> str:
+    receipt = data.receipt
+    goodput = receipt["goodput"]["fraction"]
+    lead = "What the run cost over every process that worked on it, killed and repeated ones included."
+    if goodput is not None:
+        lead += f" {goodput:.0%} of the time went into steps of the model that came out (goodput)."
+    parts = [cost_table(receipt["cost"]), "<h3>Stages</h3>", stage_table(receipt["stages"]), "<h3>Machine</h3>"]
+    parts += [machine_table(machine) for machine in receipt["machines"]]
+    parts += ["<h3>SHA-256</h3>", hash_table(receipt)]
+    if receipt["interventions"]:
+        rows = [[esc(item["time"]), esc(item["stage"]), esc(item["what"])] for item in receipt["interventions"]]
+        parts += ["<h3>What happened on the way</h3>", table(["time", "stage", "what"], rows, numeric=0)]
+    return section("receipt", "Receipt", lead, *parts)
+
+
+def cost_table(cost: dict[str, Any]) -> str:
+    values = {
+        "wall clock": ("seconds", duration),
+        "training compute": ("flops", lambda v: f"{quantity(v)}FLOP"),
+        "energy": ("joules", lambda v: f"{quantity(v)}J"),
+        "electricity": ("kwh", lambda v: f"{v:.4g} kWh"),
+        "money": ("dollars", money),
+        "carbon": ("kg_co2", lambda v: f"{weight(v)} CO₂e"),
+        "water": ("litres_water", volume),
+    }
+    rows = [
+        [label, esc(show(cost[name]["value"])), tag(cost[name]["kind"]), esc(cost[name]["method"])]
+        for label, (name, show) in values.items()
+    ]
+    return table(["", "amount", "", "how it is known"], rows, numeric=0)
+
+
+def stage_table(stages: list[dict[str, Any]]) -> str:
+    rows = []
+    for item in stages:
+        name = "start-up, and work on other recipes" if item["stage"] == "other" else esc(item["stage"])
+        seconds = "–" if item["seconds"] is None else f"{item['seconds']:,.1f} s"
+        rows.append([name, seconds, f"{quantity(item['joules'])}J"])
+    return table(["stage", "time", "energy"], rows, numeric=2)
+
+
+def machine_table(machine: dict[str, Any]) -> str:
+    cores = f"{machine['cores']} cores" + (
+        f" ({machine['logical_cores']} logical)" if machine["logical_cores"] != machine["cores"] else ""
+    )
+    gpus = ", ".join(f"{gpu['name']} ({byte_size(gpu['memory_bytes'])})" for gpu in machine["gpus"]) or "none"
+    fast = ", ".join(f"{dtype} ({name})" for dtype, name in machine["accelerated"].items()) or "none known"
+    rows = [
+        ["processor", esc(f"{machine['cpu']}, {cores}")],
+        ["memory", byte_size(machine["memory_bytes"])],
+        ["GPU", esc(gpus)],
+        ["fast types on the CPU", esc(fast)],
+        ["system", esc(f"{machine['os']}, Python {machine['python']}, torch {machine['torch']}")],
+    ]
+    return table(["", ""], rows, numeric=0)
+
+
+def hash_table(receipt: dict[str, Any]) -> str:
+    rows = [[esc(name), f'<span class="hash">{esc(value)}</span>'] for name, value in receipt["hashes"].items()]
+    commit = receipt["code"].get("commit")
+    if commit:
+        note = ", with changes since" if receipt["code"]["changed_since_commit"] else ""
+        rows.append(["commit", f'<span class="hash">{esc(commit)}</span>{note}'])
+    versions = ", ".join(f"{name} {version}" for name, version in receipt["versions"].items() if version)
+    rows.append(["versions", esc(versions)])
+    return table(["", ""], rows, numeric=0)
+
+
+def again_section(data: RunData) -> str:
+    lead = (
+        "In this run's folder. recipe.toml holds every value, also what was measured on this machine; "
+        "on the same machine and versions the same bits come out."
+    )
+    recipe = f"<details><summary>recipe.toml</summary><pre>{esc(dump_recipe(data.recipe))}</pre></details>"
+    return section("again", "Make it again", lead, f"<pre>{esc(data.receipt['command'])}</pre>", recipe)

@@ -1,0 +1,177 @@
+"""The page's sections on data, tokens, evaluation and samples. Each is "" where its stage is missing."""
+
+from typing import Any
+
+from seedbed.corpus.yields import totals
+from seedbed.quantities import byte_size, counted
+from seedbed.report.gather import RunData
+from seedbed.report.html import bars, esc, section, table
+
+NUM_REFUSALS = 5
+COMPRESSORS = {"ngram": "byte n-gram", "xz": "xz", "gzip": "gzip"}
+
+
+def data_section(data: RunData) -> str:
+    if not data.yields:
+        return ""
+    read, bytes_read, _ = totals(data.yields)
+    kept, bytes_kept, _ = totals(data.yields, "kept")
+    lead = (
+        f"{counted(read)} documents were read and {counted(kept)} kept: "
+        f"{byte_size(bytes_kept)} of {byte_size(bytes_read)}. "
+        "Every document has a row in the decision table with all its scores; "
+        "<code>seedbed why RUN DOCUMENT</code> explains any of them."
+    )
+    return section("data", "Data", lead, waterfall(data), source_table(data), refusal_table(data), example_list(data))
+
+
+def waterfall(data: RunData) -> str:
+    """Bytes read, what each rule took, bytes kept: as bars that hang where the one before ended."""
+    _, size, _ = totals(data.yields)
+    if not size:
+        return ""
+    rows = [("read", 0.0, 1.0, byte_size(size), "")]
+    left = size
+    for (verdict, rule), (_, lost) in rules(data):
+        left -= lost
+        rows.append((esc(rule or verdict), left / size, lost / size, f"−{byte_size(lost)}", "lost"))
+    rows.append(("kept", 0.0, left / size, byte_size(left), "own"))
+    return "<h3>From text read to text kept</h3>" + bars(rows, wide=True)
+
+
+def rules(data: RunData) -> list[tuple[tuple[str, str], tuple[int, int]]]:
+    """((verdict, rule), (documents, bytes_in)) of every refusal, largest first."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for entry in data.yields:
+        if entry["verdict"] != "kept":
+            name = entry["verdict"], entry["rule"]
+            documents, size = sums.get(name, (0, 0))
+            sums[name] = documents + entry["documents"], size + entry["bytes_in"]
+    return sorted(sums.items(), key=lambda item: (-item[1][1], item[0]))
+
+
+def source_table(data: RunData) -> str:
+    collected = data.summary("collect").get("sources", {})
+    rows = []
+    for source in [*dict.fromkeys(entry["source"] for entry in data.yields), ""]:
+        read, bytes_read, _ = totals(data.yields, "", source)
+        kept, bytes_kept, _ = totals(data.yields, "kept", source)
+        licence = collected.get(source, {}).get("licence", "")
+        share = f"{bytes_kept / bytes_read:.1%}" if bytes_read else "–"
+        counts = [counted(read), counted(kept), byte_size(bytes_read), byte_size(bytes_kept)]
+        rows.append([esc(source or "all"), esc(licence), *counts, share])
+    header = ["source", "licence", "documents read", "kept", "bytes read", "kept", "share"]
+    return "<h3>Where the text comes from</h3>" + table(header, rows, numeric=5, total=True)
+
+
+def refusal_table(data: RunData) -> str:
+    rows = []
+    for name, (documents, size) in rules(data):
+        example = data.examples.refused.get(name, {})
+        rows.append(
+            [esc(name[1] or name[0]), name[0], esc(example.get("reason", "")), counted(documents), byte_size(size)]
+        )
+    if not rows:
+        return "<h3>What was refused</h3><p>Nothing.</p>"
+    return "<h3>What was refused, and why</h3>" + table(
+        ["rule", "verdict", "for example", "documents", "bytes"], rows, numeric=2
+    )
+
+
+def example_list(data: RunData) -> str:
+    refused = [data.examples.refused[name] for name, _ in rules(data) if name in data.examples.refused]
+    parts = [document(row, "refused") for row in refused if row.get("excerpt")][:NUM_REFUSALS]
+    shown = "<h3>Examples of refused documents</h3>" + "".join(parts) if parts else ""
+    kept = "".join(document(row, "kept") for row in data.examples.kept if row.get("excerpt"))
+    return shown + (f"<h3>Examples of kept documents</h3>{kept}" if kept else "")
+
+
+def document(row: dict[str, Any], kind: str) -> str:
+    why = f": {esc(row['reason'])}" if kind == "refused" else f" · {esc(row['domain'])}"
+    who = f'<div class="who"><b>{esc(row["id"])}</b>{why}</div>'
+    return f'<div class="doc {kind}">{who}<div class="text">{esc(row["excerpt"])}</div></div>'
+
+
+def tokens_section(data: RunData) -> str:
+    if not data.splits:
+        return ""
+    summary = data.summary("tokenizer")
+    origin = (
+        "imported"
+        if summary.get("imported")
+        else f"trained on {byte_size(summary.get('trained_on_bytes', 0))} of the kept text"
+    )
+    lead = f"A byte-level BPE of {counted(summary.get('vocab_size', 0))} tokens, {origin}."
+    rows = []
+    for name, split in sorted(data.splits.items(), key=lambda item: -item[1]["num_tokens"]):
+        each = f"{split['num_bytes'] / split['num_tokens']:.2f}" if split["num_tokens"] else "–"
+        counts = [counted(split["num_documents"]), counted(split["num_tokens"]), byte_size(split["num_bytes"])]
+        rows.append([esc(name), *counts, each])
+    return section(
+        "tokens", "Tokens", lead, table(["split", "documents", "tokens", "bytes", "bytes a token"], rows, numeric=4)
+    )
+
+
+def evaluation_section(data: RunData) -> str:
+    if not data.evaluation:
+        return ""
+    scores = data.evaluation["bits_per_byte"]
+    context, slide = data.evaluation.get("context"), data.evaluation.get("slide")
+    window = (
+        f" Each token saw up to {counted(context)} tokens before it; the window slid by {counted(slide)}."
+        if context and slide
+        else ""
+    )
+    lead = (
+        "Bits needed for a byte of text the model never trained on, beside general compressors and a byte n-gram model "
+        f"on the same text; lower is better.{window}"
+    )
+    names = [name for name in COMPRESSORS if any(name in row for row in scores.values())]
+    rows = []
+    for domain in [*(name for name in scores if name != "all"), "all"]:
+        row = scores.get(domain)
+        if row:
+            shown = {name: row.get(name) for name in ("model", *names)}
+            least = min((value for value in shown.values() if value is not None), default=None)
+            cells = ["–" if v is None else f"{'*' if v == least else ''}{v:.3f}" for v in shown.values()]
+            rows.append([esc(domain), byte_size(row["bytes"]), *cells])
+    header = ["domain", "held out", "this model", *(COMPRESSORS[name] for name in names)]
+    return section("evaluation", "Evaluation", lead, table(header, rows, numeric=len(header) - 1, total=True))
+
+
+def samples_section(data: RunData) -> str:
+    over_time: dict[str, list[dict[str, Any]]] = {}
+    for sample in data.history.get("samples", []):
+        over_time.setdefault(sample["prompt"], []).append(sample)
+    if not over_time and not data.samples:
+        return ""
+    parts = []
+    if data.samples:
+        rows = "".join(f'<div class="doc"><div class="who">{drawn(s)}</div>{writing(s)}</div>' for s in data.samples)
+        parts.append(f"<h3>The finished model</h3>{rows}")
+    if over_time:
+        scores = {entry["step"]: entry["bits_per_byte"].get("all") for entry in data.history.get("validations", [])}
+        parts.append("<h3>The same prompt while it learned</h3>")
+        for index, (prompt, samples) in enumerate(over_time.items()):
+            rows = "".join(f'<div class="when">{moment(s, scores)}</div>{writing(s)}' for s in samples)
+            opened = " open" if index == 0 else ""
+            parts.append(
+                f'<details{opened}><summary>{esc(prompt.strip())}</summary><div class="grow">{rows}</div></details>'
+            )
+    lead = (
+        "What the model writes after a prompt (strong). Nothing is picked: these are all the samples that were drawn."
+    )
+    return section("samples", "Samples", lead, *parts)
+
+
+def drawn(sample: dict[str, Any]) -> str:
+    return f"temperature {esc(sample['temperature'])}, seed {esc(sample['seed'])}"
+
+
+def moment(sample: dict[str, Any], scores: dict[int, Any]) -> str:
+    score = scores.get(sample["step"])
+    return f"step {counted(sample['step'])}" + (f"<br>{score:.3f} bits/byte" if score is not None else "")
+
+
+def writing(sample: dict[str, Any]) -> str:
+    return f'<div class="text"><b>{esc(sample["prompt"])}</b>{esc(sample["text"])}</div>'
