@@ -70,12 +70,12 @@ def decompress(chunks: Iterator[bytes], name: str, new: Callable[[], Decompresso
     import zstandard
 
     decompressor = new()
-    consumed, inside = 0, False
+    consumed, inside, streams = 0, False, 0
     for chunk in chunks:
         data = chunk
         while data:
             if not inside:
-                data = data.lstrip(b"\0") if consumed else data
+                data = data.lstrip(b"\0") if streams else data
                 if not data:
                     break
             try:
@@ -92,6 +92,7 @@ def decompress(chunks: Iterator[bytes], name: str, new: Callable[[], Decompresso
             data = b""
             if decompressor.eof:
                 data, decompressor, inside = decompressor.unused_data, new(), False
+                streams += 1
         consumed += len(chunk)
     if inside or not consumed:
         raise BrokenStream(f"{name} data ends early, at byte {consumed} of the file", 0)

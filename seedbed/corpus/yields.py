@@ -32,8 +32,10 @@ def totals(yields: list[dict[str, Any]], verdict: str = "", source: str = "") ->
     return sum(e["documents"] for e in chosen), sum(e["bytes_in"] for e in chosen), sum(e["bytes_out"] for e in chosen)
 
 
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.2f} MB" if count >= 10_000 else f"{count:,} B"
+def size_text(count: int) -> str:
+    if count >= 1_000_000:
+        return f"{count / 1e6:,.2f} MB"
+    return f"{count / 1e3:.1f} kB" if count >= 10_000 else f"{count:,} B"
 
 
 def yield_table(yields: list[dict[str, Any]]) -> str:
@@ -46,7 +48,7 @@ def yield_table(yields: list[dict[str, Any]]) -> str:
         counts = [totals(yields, verdict, source)[0] for verdict in VERDICTS]
         share = f"{counts[0] / read:.1%}" if read else "-"
         numbers = [f"{n:,}" for n in (read, *counts[1:], counts[0])]
-        rows.append([label, *numbers, share, megabytes(bytes_in), megabytes(bytes_out)])
+        rows.append([label, *numbers, share, size_text(bytes_in), size_text(bytes_out)])
     blocks = [align([header, *rows])]
     lost: dict[tuple[str, str], list[int]] = {}
     for entry in yields:
@@ -56,7 +58,7 @@ def yield_table(yields: list[dict[str, Any]]) -> str:
             sums[1] += entry["bytes_in"]
     if lost:
         ordered = sorted(lost.items(), key=lambda item: (VERDICTS.index(item[0][0]), -item[1][0], item[0][1]))
-        table = [[rule, verdict, f"{n:,}", megabytes(size)] for (verdict, rule), (n, size) in ordered]
+        table = [[rule, verdict, f"{n:,}", size_text(size)] for (verdict, rule), (n, size) in ordered]
         blocks.append(align([["rule", "verdict", "documents", "bytes read"], *table], left=2))
     return "\n\n".join(blocks)
 

@@ -1,0 +1,76 @@
+"""`seedbed why` and `seedbed yields`: the right document, its scores against the thresholds, or one line of help."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.cli.why import why
+from seedbed.cli.yields import yields
+from seedbed.corpus.inspect import match_id
+from seedbed.errors import InputError
+
+IDS = ["books/a.txt", "books/a.txt#1", "books/emma/1.txt", "web#7", "web#77"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("books/a.txt", "books/a.txt"), ("books/e", "books/emma/1.txt"), ("EMMA", "books/emma/1.txt"), ("web#7", "web#7")],
+)
+def test_a_document_is_found_by_id_beginning_or_part(wanted: str, found: str) -> None:
+    assert match_id(IDS, wanted) == found
+
+
+def test_an_unclear_or_unknown_document_is_answered_with_names() -> None:
+    with pytest.raises(InputError, match=r"3 documents.*books/emma"):
+        match_id(IDS, "books")
+    with pytest.raises(InputError, match=r"did you mean books/emma/1\.txt"):
+        match_id(IDS, "boks/emm/1.txt")
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_text: Any, curate: Any) -> Path:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i in range(4):
+        (folder / f"{i}.txt").write_text(make_text(i))
+    (folder / "short.txt").write_text("A short text, which a rule removes.")
+    (folder / "bad.txt").write_bytes(b"\xff\xfe\xfd")
+    done = curate([str(folder)])
+    return Path(done.folder.path)
+
+
+def test_why_shows_the_verdict_the_scores_and_the_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    why(run, "short")
+    shown = capsys.readouterr().out
+    assert "removed by min_characters" in shown
+    assert "FAILS" in shown and "min_words" in shown
+    assert "A short text, which a rule removes." in shown
+
+
+def test_why_tells_of_quarantine(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    why(run, "bad.txt", json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verdict"], answer["rule"], answer["scores"]) == ("quarantined", "invalid_encoding", [])
+
+
+def test_why_in_json_holds_every_rule(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    why(run, "texts/1.txt", json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "kept"
+    assert all(entry["passed"] for entry in answer["scores"])
+    assert answer["excerpt"].startswith("Text number 1.")
+
+
+def test_yields_show_the_sums(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    yields(run)
+    assert "invalid_encoding  quarantined" in capsys.readouterr().out
+    yields(run, json=True)
+    entries = json.loads(capsys.readouterr().out)["yields"]
+    assert sum(entry["documents"] for entry in entries) == 6
+
+
+def test_a_folder_that_is_no_run_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run folder"):
+        yields(tmp_path)
