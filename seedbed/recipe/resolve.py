@@ -216,6 +216,11 @@ def resolve(recipe: Recipe) -> Recipe:
     }
     if model.ngram_rows is None:
         updates["ngram_rows"] = 0 if model.architecture != "seedbed" else 2**15 if parameters < 20_000_000 else 0
+    if model.prior_order is None:
+        # counting pays where training is short; above 20M parameters the transformer learns as much by itself
+        updates["prior_order"] = 5 if model.architecture == "seedbed" and parameters < 20_000_000 else 0
+    if model.prior_order == 1:
+        raise InputError("model.prior_order: 1 is no context at all: give 0 (no expert) or 2 to 8")
     if width % heads:
         raise InputError(f"model.heads: {heads} does not divide model.width {width}: choose a divisor")
     if heads % updates["kv_heads"]:

@@ -56,7 +56,9 @@ class CurateConfig(Section):
     min_characters: int | None = Field(default=200, ge=0)
     max_characters: int | None = Field(default=20_000_000, gt=0)
     min_words: int | None = Field(default=30, ge=0)
-    mean_word_length: tuple[float, float] | None = Field(default=(2.0, 12.0), description="least and most characters")
+    mean_word_length: tuple[float, float] | None = Field(
+        default=(2.0, 20.0), description="least and most characters; sound code and TeX reach 18, encoded data starts at 40"
+    )
     max_symbol_fraction: float | None = Field(default=0.5, ge=0, le=1, description="characters not letter, digit, space")
     min_letter_fraction: float | None = Field(default=0.3, ge=0, le=1, description="letters among non-space characters")
     max_duplicate_line_fraction: float | None = Field(default=0.5, ge=0, le=1, description="characters in repeated lines")
@@ -70,7 +72,7 @@ class TokenizerConfig(Section):
     path: str | None = Field(default=None, description="import this tokenizer.json instead of training one")
     vocab_size: int | None = Field(default=None, ge=257, le=1_000_000, description="derived from model and corpus")
     pattern: Literal["gpt2", "gpt4", "qwen2", "o200k"] = "gpt4"
-    max_training_bytes: int = Field(default=200_000_000, gt=0)
+    max_training_bytes: int = Field(default=200_000_000, gt=0, lt=2**31, description="the trainer counts in int32")
 
 
 class ModelConfig(Section):
@@ -83,6 +85,9 @@ class ModelConfig(Section):
     mlp_width: int | None = Field(default=None, gt=0)
     context: int | None = Field(default=None, ge=8, description="tokens of context")
     ngram_rows: int | None = Field(default=None, ge=0, description="rows of each hashed n-gram table; 0: none")
+    prior_order: int | None = Field(
+        default=None, ge=0, le=8, description="order of the counted n-gram expert mixed into the prediction; 0: none"
+    )
 
 
 class TrainConfig(Section):

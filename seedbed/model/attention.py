@@ -1,0 +1,108 @@
+"""Causal self-attention with grouped keys and values, RoPE, QK-norm, value embeddings and a KV cache.
+
+Shapes: B rows, T tokens, D width, H query heads, G key and value heads, K head width, S keys in view.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seedbed.model.config import TransformerConfig
+
+# Below this many keys a plain softmax, which the compiler fuses, beats the CPU's flash attention, whose backward pass
+# runs at 12% of peak there (docs/experiments/first-light.md).
+PLAIN_ATTENTION_KEYS = 512
+
+
+class LayerCache:
+    """Keys and values of the tokens seen so far, in preallocated [B, G, S, K] tensors."""
+
+    def __init__(self, keys_BGSK: Tensor, values_BGSK: Tensor) -> None:
+        self.keys_BGSK = keys_BGSK
+        self.values_BGSK = values_BGSK
+
+    def append(self, keys_BGTK: Tensor, values_BGTK: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Store T new tokens at `start`; return everything up to their end."""
+        stop = start + keys_BGTK.shape[2]
+        self.keys_BGSK[:, :, start:stop] = keys_BGTK
+        self.values_BGSK[:, :, start:stop] = values_BGTK
+        return self.keys_BGSK[:, :, :stop], self.values_BGSK[:, :, :stop]
+
+
+def rope_tables(config: TransformerConfig, tokens: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [tokens, K/2] of the rotation angles (Su et al. 2021, eq. 15), computed in float64."""
+    half = config.head_width // 2
+    frequency = config.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = torch.arange(tokens, dtype=torch.float64)[:, None] * frequency
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x_BTHK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    """Rotate the two halves of each head by its position's angles."""
+    first, second = x_BTHK.chunk(2, dim=-1)
+    cos, sin = cos_TK[:, None].to(x_BTHK.dtype), sin_TK[:, None].to(x_BTHK.dtype)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.config = config
+        queries, keys = config.heads * config.head_width, config.kv_heads * config.head_width
+        self.query = nn.Linear(config.width, queries, bias=config.bias)
+        self.key = nn.Linear(config.width, keys, bias=config.bias)
+        self.value = nn.Linear(config.width, keys, bias=config.bias)
+        self.output = nn.Linear(queries, config.width, bias=config.bias)
+        self.has_value_embedding = layer in config.value_layers
+        if self.has_value_embedding:
+            # 2 sigmoid(gate) = 1 at the start; a gate a head, from the first 32 channels (nanochat)
+            self.value_gate = nn.Parameter(torch.zeros(config.kv_heads, min(32, config.width)))
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        cos_TK: Tensor,
+        sin_TK: Tensor,
+        value_embedding_BTE: Tensor | None = None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        config = self.config
+        B, T, _ = x_BTD.shape
+        K = config.head_width
+        q = self.query(x_BTD).view(B, T, config.heads, K)
+        k = self.key(x_BTD).view(B, T, config.kv_heads, K)
+        v = self.value(x_BTD).view(B, T, config.kv_heads, K)
+        if self.has_value_embedding:
+            assert value_embedding_BTE is not None
+            gate = 2 * torch.sigmoid(F.linear(x_BTD[..., : self.value_gate.shape[1]], self.value_gate))
+            v = v + gate[..., None] * value_embedding_BTE.view(B, T, config.kv_heads, K)
+        if config.position == "rope":
+            q, k = rotate(q, cos_TK, sin_TK), rotate(k, cos_TK, sin_TK)
+        if config.qk_norm:
+            # 1.2 a side sharpens the softmax that unit-norm queries and keys leave too flat (nanochat)
+            q, k = 1.2 * F.rms_norm(q, (K,)), 1.2 * F.rms_norm(k, (K,))
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        if cache is not None:
+            k, v = cache.append(k, v, start)
+        y = causal_attention(q, k, v)
+        return self.output(y.transpose(1, 2).reshape(B, T, config.heads * K))
+
+
+def causal_attention(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor) -> Tensor:
+    """Softmax attention of the last T of S positions over all before them: [B, H, T, K]."""
+    T, S = q_BHTK.shape[2], k_BGSK.shape[2]
+    if q_BHTK.shape[1] != k_BGSK.shape[1]:
+        groups = q_BHTK.shape[1] // k_BGSK.shape[1]
+        k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
+        v_BGSK = v_BGSK.repeat_interleave(groups, dim=1)
+    if q_BHTK.device.type != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
+        if T == S:
+            return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)
+        mask = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).tril(S - T)
+        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, attn_mask=mask)
+    scores = q_BHTK @ (k_BGSK * (1 / math.sqrt(q_BHTK.shape[3]))).transpose(2, 3)
+    future = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).triu(S - T + 1)
+    return scores.masked_fill(future, -math.inf).softmax(dim=-1) @ v_BGSK

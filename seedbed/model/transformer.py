@@ -1,0 +1,232 @@
+"""The transformer, read top to bottom: tables look tokens up, layers mix them, the head predicts the next.
+
+`embed` gathers rows from the tables (whose gradients are sparse) and stays outside the compiler; `trunk` is all the dense
+arithmetic and is what gets compiled. Shapes: B rows, T tokens, D width, V padded vocabulary.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seedbed.model.attention import Attention, LayerCache, rope_tables
+from seedbed.model.config import TransformerConfig
+from seedbed.model.feed_forward import FeedForward
+
+HASH_MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # xxHash's 32-bit primes
+
+
+def make_norm(config: TransformerConfig) -> nn.Module:
+    if config.norm == "layer":
+        return nn.LayerNorm(config.width, elementwise_affine=config.norm_weights)
+    return nn.RMSNorm(config.width, eps=1e-6, elementwise_affine=config.norm_weights)
+
+
+class Layer(nn.Module):
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = make_norm(config)
+        self.attention = Attention(config, layer)
+        self.feed_forward_norm = make_norm(config)
+        self.feed_forward = FeedForward(config)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        cos_TK: Tensor,
+        sin_TK: Tensor,
+        value_embedding_BTE: Tensor | None,
+        cache: LayerCache | None,
+        start: int,
+    ) -> Tensor:
+        attended = self.attention(self.attention_norm(x_BTD), cos_TK, sin_TK, value_embedding_BTE, cache, start)
+        x_BTD = x_BTD + attended
+        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+
+
+class Cache:
+    """Everything generation keeps of the tokens seen: keys and values by layer, and the last tokens for the n-grams."""
+
+    def __init__(self, config: TransformerConfig, rows: int, tokens: int, like: Tensor) -> None:
+        shape = (rows, config.kv_heads, tokens, config.head_width)
+        self.layers = [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(config.layers)]
+        self.capacity = tokens
+        self.length = 0
+        self.last_B2 = torch.zeros(rows, 2, dtype=torch.int64, device=like.device)
+
+
+class Transformer(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        V, D = config.padded_vocab_size, config.width
+        sparse = not config.tied_head  # a tied table also serves as the head, whose gradient is dense
+        self.embedding = nn.Embedding(V, D, sparse=sparse)
+        if config.position == "learned":
+            self.position_embedding = nn.Embedding(config.context, D)
+        orders = (2, 3) if config.ngram_rows else ()
+        self.ngram_embeddings = nn.ModuleDict({str(n): nn.Embedding(config.ngram_rows, D, sparse=True) for n in orders})
+        value_width = config.kv_heads * config.head_width
+        self.value_embeddings = nn.ModuleDict(
+            {str(i): nn.Embedding(V, value_width, sparse=True) for i in config.value_layers}
+        )
+        self.layers = nn.ModuleList([Layer(config, i) for i in range(config.layers)])
+        if config.residual_scalars:
+            self.residual_scale = nn.Parameter(torch.ones(config.layers))
+            self.input_scale = nn.Parameter(torch.zeros(config.layers))
+        self.final_norm = make_norm(config)
+        self.head = nn.Linear(D, V, bias=False)
+        if config.tied_head:
+            self.head.weight = self.embedding.weight
+        if config.prior_order:
+            # share of the transformer's own prediction in the mixture, from the hidden state and the expert's masses
+            self.prior_gate = nn.Linear(D + config.prior_order - 1, 1)
+        self.register_buffer("cos_TK", torch.empty(0), persistent=False)
+        self.register_buffer("sin_TK", torch.empty(0), persistent=False)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        """All initialisation, drawn on the CPU in a fixed order so that it is the same on every device."""
+        config = self.config
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(weight: Tensor, std: float) -> None:
+            weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+
+        modern = config.zero_output_init
+        normal(self.embedding.weight, 0.8 if modern else 0.02)
+        if config.position == "learned":
+            normal(self.position_embedding.weight, 0.02)
+        for table in self.ngram_embeddings.values():
+            table.weight.zero_()
+        for table in self.value_embeddings.values():
+            normal(table.weight, config.width**-0.5)
+        for layer in self.layers:
+            attention, feed_forward = layer.attention, layer.feed_forward
+            std = config.width**-0.5 if modern else 0.02
+            for linear in (attention.query, attention.key, attention.value):
+                normal(linear.weight, std)
+            normal(feed_forward.up.weight, 0.4 * std if modern else std)
+            if config.feed_forward == "swiglu":
+                normal(feed_forward.gate.weight, std)
+            for linear in (attention.output, feed_forward.down):
+                if modern:
+                    linear.weight.zero_()
+                else:  # GPT-2: residual projections shrink with depth (Radford et al. 2019, section 2.3)
+                    normal(linear.weight, std * (2 * config.layers) ** -0.5)
+        if not config.tied_head:
+            normal(self.head.weight, 0.001 if modern else 0.02)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                parameter.zero_()
+            elif "norm." in name:
+                parameter.fill_(1.0)
+        if config.residual_scalars:
+            self.residual_scale.fill_(1.0)
+            self.input_scale.fill_(0.1)
+        for layer in self.layers:
+            if layer.attention.has_value_embedding:
+                layer.attention.value_gate.zero_()
+        if config.prior_order:
+            self.prior_gate.weight.zero_()
+        self.set_rope_tables(config.context)
+
+    def set_rope_tables(self, tokens: int) -> None:
+        cos, sin = rope_tables(self.config, tokens)
+        device = self.head.weight.device
+        self.cos_TK, self.sin_TK = cos.to(device), sin.to(device)
+
+    def make_cache(self, rows: int, tokens: int) -> Cache:
+        return Cache(self.config, rows, min(tokens, self.config.context), self.head.weight)
+
+    def ngram_rows_of(self, tokens_BT: Tensor, before_B2: Tensor | None) -> dict[str, Tensor]:
+        """Row of each n-gram table for the n-gram that ends at each token. Before the first token stands token 0."""
+        previous = tokens_BT.new_zeros(tokens_BT.shape[0], 2) if before_B2 is None else before_B2
+        padded = torch.cat((previous, tokens_BT), dim=1)
+        rows = {}
+        for order in self.ngram_embeddings:
+            mixed = torch.zeros_like(tokens_BT)
+            for back in range(int(order)):
+                part = padded[:, 2 - back : padded.shape[1] - back]
+                mixed = mixed ^ ((part + 1) * HASH_MULTIPLIERS[back]) & 0xFFFFFFFF
+            mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D & 0xFFFFFFFF
+            rows[order] = (mixed ^ (mixed >> 13)) % self.config.ngram_rows
+        return rows
+
+    def embed(self, tokens_BT: Tensor, cache: Cache | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Input vectors [B, T, D], and the value embeddings of each layer that has them."""
+        x_BTD = self.embedding(tokens_BT)
+        if len(self.ngram_embeddings):
+            for order, rows in self.ngram_rows_of(tokens_BT, cache.last_B2 if cache else None).items():
+                x_BTD = x_BTD + self.ngram_embeddings[order](rows)
+        if self.config.position == "learned":
+            start = cache.length if cache else 0
+            x_BTD = x_BTD + self.position_embedding.weight[start : start + tokens_BT.shape[1]]
+        return x_BTD, [table(tokens_BT) for table in self.value_embeddings.values()]
+
+    def hidden(self, x_BTD: Tensor, value_embeddings: list[Tensor], cache: Cache | None = None) -> Tensor:
+        """The final hidden states [B, T, D], normalised."""
+        config = self.config
+        start = cache.length if cache else 0
+        stop = start + x_BTD.shape[1]
+        cos_TK, sin_TK = self.cos_TK[start:stop], self.sin_TK[start:stop]
+        if config.zero_output_init:
+            x_BTD = F.rms_norm(x_BTD, (config.width,))
+        x0_BTD = x_BTD
+        values = dict(zip(config.value_layers, value_embeddings, strict=True))
+        for i, layer in enumerate(self.layers):
+            if config.residual_scalars:
+                x_BTD = self.residual_scale[i] * x_BTD + self.input_scale[i] * x0_BTD
+            x_BTD = layer(x_BTD, cos_TK, sin_TK, values.get(i), cache.layers[i] if cache else None, start)
+        return self.final_norm(x_BTD)
+
+    def cap(self, logits: Tensor) -> Tensor:
+        softcap = self.config.logit_softcap
+        return softcap * torch.tanh(logits / softcap) if softcap else logits
+
+    def trunk(
+        self, x_BTD: Tensor, value_embeddings: list[Tensor], targets_BT: Tensor, prior_BTP: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihoods [B, T] in nats of each target: of the prediction, and of the transformer alone.
+
+        This is the part that is compiled. `prior_BTP` holds the n-gram expert's log-probability of the target, then its
+        masses; without an expert it is None and the two results are one.
+        """
+        hidden_BTD = self.hidden(x_BTD, value_embeddings)
+        logits_BTV = self.cap(self.head(hidden_BTD).float())[..., : self.config.vocab_size]
+        own_BT = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none").view_as(targets_BT)
+        if prior_BTP is None:
+            return own_BT, own_BT
+        gate_BT = self.gate(hidden_BTD, prior_BTP[..., 1:])
+        mixed_BT = torch.logaddexp(F.logsigmoid(gate_BT) - own_BT, F.logsigmoid(-gate_BT) + prior_BTP[..., 0])
+        return -mixed_BT, own_BT
+
+    def gate(self, hidden_BTD: Tensor, masses_BTM: Tensor) -> Tensor:
+        """Log-odds [B, T] of the transformer against the n-gram expert."""
+        return self.prior_gate(torch.cat((hidden_BTD.float(), masses_BTM), dim=-1)).squeeze(-1)
+
+    def losses(self, tokens_BT: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`trunk` from tokens."""
+        x_BTD, values = self.embed(tokens_BT)
+        return self.trunk(x_BTD, values, targets_BT, prior_BTP)
+
+    def predict(self, tokens_BT: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
+        """Logits [B, T, vocab_size] in float32 and hidden states. With a cache the tokens continue what it holds."""
+        x_BTD, values = self.embed(tokens_BT, cache)
+        hidden_BTD = self.hidden(x_BTD, values, cache)
+        if cache is not None:
+            cache.length += tokens_BT.shape[1]
+            cache.last_B2 = torch.cat((cache.last_B2, tokens_BT), dim=1)[:, -2:]
+        return self.cap(self.head(hidden_BTD).float())[..., : self.config.vocab_size], hidden_BTD
+
+    def forward(self, tokens_BT: Tensor, cache: Cache | None = None) -> Tensor:
+        """Logits of the transformer alone, without the n-gram expert."""
+        return self.predict(tokens_BT, cache)[0]
+
+
+def build_model(config: TransformerConfig, seed: int, device: str = "cpu") -> Transformer:
+    """A freshly initialised model, made on the meta device first so that nothing is drawn twice."""
+    with torch.device("meta"):
+        model = Transformer(config)
+    model.to_empty(device=device)
+    model.init_weights(seed)
+    return model

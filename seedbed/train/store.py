@@ -1,0 +1,72 @@
+"""A model folder: config.json, model.safetensors, tokenizer.json and, with an n-gram expert, ngram.safetensors."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from seedbed.errors import InputError, SeedbedError
+from seedbed.files import read_json, write_json
+from seedbed.model.config import TransformerConfig
+from seedbed.model.language_model import LanguageModel
+from seedbed.model.ngram import NgramExpert
+from seedbed.model.transformer import Transformer
+
+
+def weights_of(model: Transformer) -> dict[str, torch.Tensor]:
+    """Every weight once: a tied head is its embedding."""
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if model.config.tied_head:
+        del state["head.weight"]
+    return state
+
+
+def load_weights(model: Transformer, state: dict[str, torch.Tensor]) -> None:
+    if model.config.tied_head:
+        state = {**state, "head.weight": state["embedding.weight"]}
+    model.load_state_dict(state)
+
+
+def save_model(folder: Path, model: Transformer, tokenizer: Path, expert: Path | None) -> None:
+    """Fill `folder`; the caller publishes it. `expert`: the counted tables' file, copied (hard-linked where possible)."""
+    write_json(folder / "config.json", model.config.to_json())
+    save_file(weights_of(model), folder / "model.safetensors")
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    if expert is not None:
+        target = folder / "ngram.safetensors"
+        target.unlink(missing_ok=True)
+        try:
+            target.hardlink_to(expert)
+        except OSError:
+            shutil.copyfile(expert, target)
+
+
+def save_expert(path: Path, expert: NgramExpert) -> None:
+    save_arrays({name: np.ascontiguousarray(array) for name, array in expert.arrays().items()}, path)
+
+
+def load_expert(path: Path) -> NgramExpert:
+    return NgramExpert.from_arrays(load_arrays(path))
+
+
+def load_model(folder: Path, device: str = "cpu") -> LanguageModel:
+    """The model that `save_model` wrote."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} is not a model folder (it has no config.json): give a run that finished training")
+    config = TransformerConfig.from_json(read_json(folder / "config.json"))
+    with torch.device("meta"):
+        model = Transformer(config)
+    model.to_empty(device=device)
+    try:
+        load_weights(model, load_file(folder / "model.safetensors", device=device))
+        expert = load_expert(folder / "ngram.safetensors") if config.prior_order else None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        raise SeedbedError(f"{folder}: damaged weights ({line}): delete the folder and run the same command again") from None
+    model.set_rope_tables(config.context)
+    return LanguageModel(model, expert)
