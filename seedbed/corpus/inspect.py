@@ -1,13 +1,15 @@
 """Questions to a finished run: which document is meant, and why it was kept, removed, merged or quarantined."""
 
 import difflib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seedbed.corpus.decisions import SCORE_PREFIX, find_decision, read_decision_rows
 from seedbed.corpus.rules import Check, check_all, number_text
-from seedbed.corpus.store import find_document
+from seedbed.corpus.store import find_document, read_documents
 from seedbed.corpus.yields import align, size_text
 from seedbed.errors import InputError
 from seedbed.recipe.schema import CurateConfig
@@ -26,27 +28,42 @@ class Explanation:
     checks: list[Check]
     origin: str
     licence: str
+    metadata: dict[str, Any]
     excerpt: str
 
 
-def match_id(ids: list[str], wanted: str) -> str:
-    """The one id that equals, begins with or contains `wanted`. Raises InputError with the nearest ids otherwise."""
-    for matches in (
-        [i for i in ids if i == wanted],
-        [i for i in ids if i.startswith(wanted)],
-        [i for i in ids if wanted.lower() in i.lower()],
+def match_id(ids: list[str], wanted: str, elsewhere: Callable[[], list[str]] = list) -> str:
+    """The one id that equals, begins with or contains `wanted`, or the one that `elsewhere` finds where none does.
+
+    Raises InputError with the nearest ids when there is none or more than one.
+    """
+    for find in (
+        lambda: [i for i in ids if i == wanted],
+        lambda: [i for i in ids if i.startswith(wanted)],
+        lambda: [i for i in ids if wanted.lower() in i.lower()],
+        elsewhere,
     ):
+        matches = find()
         if len(matches) == 1:
             return matches[0]
         if matches:
             shown = ", ".join(matches[:SHOWN_IDS])
             more = f", and {len(matches) - SHOWN_IDS:,} more" if len(matches) > SHOWN_IDS else ""
-            raise InputError(
-                f"{wanted!r} is the beginning or a part of {len(matches):,} documents: name one of {shown}{more}"
-            )
+            raise InputError(f"{wanted!r} fits {len(matches):,} documents: name one of {shown}{more}")
     near = difflib.get_close_matches(wanted, ids[:SIMILAR_AMONG], 3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"ids look like {', '.join(ids[:2])}"
     raise InputError(f"no document {wanted!r} among the {len(ids):,} that were read: {hint}")
+
+
+def ids_by_metadata(collected: Path, wanted: str) -> list[str]:
+    """Ids of the documents whose origin or own fields (id, title, ...) contain `wanted`."""
+    pattern = json.dumps(wanted.lower(), ensure_ascii=False)[1:-1]
+    return [
+        row["id"]
+        for batch in read_documents(collected, ["id", "origin", "metadata"])
+        for row in batch.to_pylist()
+        if wanted.lower() in row["origin"].lower() or pattern in row["metadata"].lower()
+    ]
 
 
 def explain(run: Path, wanted: str) -> Explanation:
@@ -54,7 +71,8 @@ def explain(run: Path, wanted: str) -> Explanation:
     folder = RunFolder.existing(run)
     curated = folder.stage_path("curate")
     table = curated / "decisions.parquet"
-    identity = match_id([row["id"] for row in read_decision_rows(table, ["id"])], wanted)
+    ids = [row["id"] for row in read_decision_rows(table, ["id"])]
+    identity = match_id(ids, wanted, lambda: ids_by_metadata(folder.stage_path("collect"), wanted))
     decision = find_decision(table, identity)
     assert decision is not None
     document: dict[str, Any] | None = None
@@ -66,6 +84,7 @@ def explain(run: Path, wanted: str) -> Explanation:
         checks=checks_of(decision, folder.recipe().curate) if document else [],
         origin=document["origin"] if document else "",
         licence=document["licence"] if document else "",
+        metadata=json.loads(document["metadata"]) if document else {},
         excerpt=document["text"][:EXCERPT_CHARACTERS] if document else "",
     )
 
@@ -81,6 +100,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         **decision,
         "origin": explanation.origin,
         "licence": explanation.licence,
+        "metadata": explanation.metadata,
         "scores": [
             {
                 "rule": check.rule.name,
@@ -103,8 +123,9 @@ def explanation_text(explanation: Explanation) -> str:
     """The answer for people: the verdict first, then the scores against the thresholds, then the text."""
     decision = explanation.decision
     verdict = decision["verdict"] + (f" in {decision['split']}" if decision["verdict"] == "kept" else "")
+    names = [str(explanation.metadata[key]) for key in ("id", "title") if key in explanation.metadata]
     lines = [
-        decision["id"],
+        "  ".join([decision["id"], *names]),
         f"  {verdict}" + (f" by {decision['rule']}: {decision['reason']}" if decision["rule"] else ""),
     ]
     facts = [decision["domain"], explanation.licence, explanation.origin]

@@ -13,7 +13,9 @@ LINE_ENDS = re.compile("\r\n?|[\u2028\u2029]")
 
 def normalise(text: str, form: Literal["NFC", "NFKC", "none"] = "NFC") -> str:
     """The normalised text. normalise(normalise(x)) == normalise(x)."""
-    text = CONTROL.sub("", LINE_ENDS.sub("\n", text))
+    if "\r" in text or not text.isascii():
+        text = LINE_ENDS.sub("\n", text)
+    text = CONTROL.sub("", text)
     if form != "none" and not unicodedata.is_normalized(form, text):
         text = unicodedata.normalize(form, text)
     # A regular expression for spaces at line ends takes quadratic time on a long run of spaces; this is linear.

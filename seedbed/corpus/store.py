@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seedbed.corpus.records import Document
+from seedbed.corpus.records import Document, well_formed
 from seedbed.errors import SeedbedError
 
 PART_BYTES = 64 << 20  # text of one file
@@ -35,7 +35,7 @@ DOCUMENT_SCHEMA = pa.schema(
 
 def document_row(document: Document) -> dict[str, Any]:
     row = {name: getattr(document, name) for name in DOCUMENT_SCHEMA.names}
-    row["metadata"] = json.dumps(document.metadata) if document.metadata else "{}"
+    row["metadata"] = well_formed(json.dumps(document.metadata, ensure_ascii=False))
     return row
 
 

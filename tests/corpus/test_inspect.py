@@ -29,6 +29,15 @@ def test_an_unclear_or_unknown_document_is_answered_with_names() -> None:
         match_id(IDS, "boks/emm/1.txt")
 
 
+def test_a_record_is_found_by_a_field_of_its_own(
+    tmp_path: Path, make_text: Any, curate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wiki.jsonl"
+    path.write_text("".join(json.dumps({"text": make_text(i), "title": f"Ä title {i}"}) + "\n" for i in range(3)))
+    why(Path(curate([str(path)]).folder.path), "Ä title 2")
+    assert capsys.readouterr().out.startswith("wiki#3  Ä title 2")
+
+
 @pytest.fixture
 def run(tmp_path: Path, make_text: Any, curate: Any) -> Path:
     folder = tmp_path / "texts"

@@ -28,7 +28,7 @@ def test_every_rule_has_a_scorer_and_a_field_and_every_threshold_a_rule() -> Non
         ("characters", 2e7 + 1, "max_characters"),
         ("words", 29, "min_words"),
         ("mean_word_length", 1.9, "mean_word_length"),
-        ("mean_word_length", 12.1, "mean_word_length"),
+        ("mean_word_length", 20.1, "mean_word_length"),
         ("symbol_fraction", 0.51, "max_symbol_fraction"),
         ("letter_fraction", 0.29, "min_letter_fraction"),
         ("duplicate_line_fraction", 0.51, "max_duplicate_line_fraction"),
