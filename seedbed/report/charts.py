@@ -26,14 +26,14 @@ def loss_chart(steps: list[dict[str, Any]], losses: Any) -> dict[str, Any]:
             line("each step", values[keep], axes, "faint", width=1),
             line("running mean", smooth[keep], axes, "c0", width=2.2),
         ],
-        "nats per token",
         tickformat=".2f",
     )
 
 
-def validation_chart(validations: list[dict[str, Any]]) -> dict[str, Any]:
+def validation_chart(validations: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Bits per byte on held-out text over training, one line a domain; `all` is drawn strong."""
-    axes = {name: np.array([v[name] for v in validations], dtype=np.float64) for name in AXES}
+    at_steps = np.array([v["step"] for v in validations], dtype=np.float64)
+    axes = {name: interpolate(steps, name, at_steps) for name in AXES}
     domains = [name for name in validations[-1]["bits_per_byte"] if name != "all"]
     series = [("all", "ink", 2.6), *((name, f"c{index % NUM_COLOURS}", 1.8) for index, name in enumerate(domains))]
     traces = []
@@ -41,7 +41,7 @@ def validation_chart(validations: list[dict[str, Any]]) -> dict[str, Any]:
         values = np.array([v["bits_per_byte"].get(name, np.nan) for v in validations], dtype=np.float64)
         if np.isfinite(values).any():
             traces.append(line(name, values, axes, colour, width=width, markers=True))
-    return figure(traces, "bits per byte", tickformat=".2f", legend=True)
+    return figure(traces, tickformat=".2f", legend=True)
 
 
 def rate_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,24 +63,25 @@ def single(
     keep = thin(len(shown))
     axes = {name: np.array([shown[i][name] for i in keep], dtype=np.float64) for name in AXES}
     values = np.array([shown[i][field] for i in keep], dtype=np.float64)
-    return figure([line(title, values, axes, colour, width=2)], title, tickformat=tickformat, from_zero=from_zero)
+    return figure([line(title, values, axes, colour, width=2)], tickformat=tickformat, from_zero=from_zero)
 
 
 def figure(
-    traces: list[dict[str, Any]], title: str, tickformat: str, legend: bool = False, from_zero: bool = False
+    traces: list[dict[str, Any]], tickformat: str, legend: bool = False, from_zero: bool = False
 ) -> dict[str, Any]:
-    y_axis: dict[str, Any] = {"title": {"text": title}, "tickformat": tickformat, "zeroline": False, "automargin": True}
+    """The page's captions say what the y axis holds; the page's script titles the x axis."""
+    y_axis: dict[str, Any] = {"tickformat": tickformat, "zeroline": False, "automargin": True}
     if from_zero:
         y_axis["rangemode"] = "tozero"
     return {
         "data": traces,
         "layout": {
-            "xaxis": {"title": {"text": "tokens"}, "tickformat": ".3~s", "zeroline": False, "nticks": 7},
+            "xaxis": {"tickformat": ".3~s", "zeroline": False, "rangemode": "tozero"},
             "yaxis": y_axis,
             "showlegend": legend,
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
             "hovermode": "x unified",
-            "margin": {"l": 56, "r": 12, "t": 10, "b": 46},
+            "margin": {"l": 44, "r": 12, "t": 10, "b": 46},
         },
     }
 
@@ -107,11 +108,13 @@ def thin(count: int) -> Any:
 
 
 def running_mean(values: Any, span: int) -> Any:
-    """Mean of the last `span` values, of fewer at the start. What is not finite counts as the mean."""
-    finite = np.where(np.isfinite(values), values, np.nanmean(values) if np.isfinite(values).any() else 0.0)
+    """Mean of the `span` values around each, of fewer at both ends. What is not finite counts as the mean of all."""
+    finite = np.where(
+        np.isfinite(values), values, values[np.isfinite(values)].mean() if np.isfinite(values).any() else 0.0
+    )
     sums = np.concatenate([[0.0], np.cumsum(finite)])
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - span, 0)
+    at = np.arange(len(values))
+    starts, ends = np.maximum(at - span // 2, 0), np.minimum(at + span // 2 + 1, len(values))
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 

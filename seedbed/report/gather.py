@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NUM_EXAMPLES = 4  # kept documents shown, one a domain
 EXCERPT_CHARACTERS = 420
+EXCERPT_LINES = 7
 MAX_FILES_SEARCHED = 16  # of at most 64 MB of text each: an example deeper in the corpus is shown without its text
 
 
@@ -139,5 +140,7 @@ def attach_excerpts(examples: Examples, folders: list[Path]) -> None:
 
 
 def excerpt(text: str) -> str:
-    text = text[: 4 * EXCERPT_CHARACTERS].strip()
-    return text if len(text) <= EXCERPT_CHARACTERS else text[:EXCERPT_CHARACTERS].rstrip() + " …"
+    """The first characters and lines of a document."""
+    start = text[: 4 * EXCERPT_CHARACTERS].strip()
+    short = "\n".join(start[:EXCERPT_CHARACTERS].split("\n")[:EXCERPT_LINES]).rstrip()
+    return short if short == start else short + " …"

@@ -43,9 +43,8 @@ def bars(rows: Iterable[tuple[str, float, float, str, str]], wide: bool = False)
     for name, start, length, value, kind in rows:
         style = f"margin-left:{100 * start:.2f}%;width:{100 * length:.2f}%"
         cells.append(
-            f'<div class="name {kind}">{name}</div>'
-            f'<div class="track"><div class="fill {kind}" style="{style}"></div></div>'
-            f'<div class="value {kind}">{value}</div>'
+            f'<div class="row {kind}"><div class="name">{name}</div>'
+            f'<div class="track"><div class="fill" style="{style}"></div></div><div class="value">{value}</div></div>'
         )
     return f'<div class="bars{" wide" if wide else ""}">{"".join(cells)}</div>'
 

@@ -105,7 +105,9 @@ def key_numbers(data: RunData) -> str:
     if parameters:
         items.append(("parameters", quantity(parameters).strip(), shape(data)))
     if training:
-        items.append(("trained on", f"{quantity(training['tokens'])}tokens", f"{counted(training['steps'])} steps"))
+        items.append(
+            ("trained on", f"{quantity(training['tokens']).strip()} tokens", f"{counted(training['steps'])} steps")
+        )
         items.append(
             ("training time", duration(training["seconds"]), f"of {duration(cost['seconds']['value'])} in all")
         )
@@ -139,17 +141,17 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
     figures = {"loss": charts.loss_chart(steps, data.losses)}
     parts = [chart("loss", "Training loss", "nats per token")]
     if validations:
-        figures["validation"] = charts.validation_chart(validations)
+        figures["validation"] = charts.validation_chart(validations, steps)
         parts.append(chart("validation", "Held-out text", "bits per byte, by domain; lower is better"))
     small = []
-    for identifier, field, build, title in (
-        ("throughput", "tokens_per_second", charts.throughput_chart, "Throughput"),
-        ("mfu", "mfu", charts.mfu_chart, "Use of this machine's measured peak"),
-        ("rate", "lr", charts.rate_chart, "Learning rate"),
+    for identifier, field, build, title, unit in (
+        ("throughput", "tokens_per_second", charts.throughput_chart, "Throughput", "tokens per second"),
+        ("mfu", "mfu", charts.mfu_chart, "MFU", "of this machine's measured peak"),
+        ("rate", "lr", charts.rate_chart, "Learning rate", ""),
     ):
         if any(step.get(field) is not None for step in steps):
             figures[identifier] = build(steps)
-            small.append(chart(identifier, title))
+            small.append(chart(identifier, title, unit))
     parts.append(f'<div class="charts">{"".join(small)}</div>')
     buttons = "".join(
         f'<button type="button" data-unit="{unit}" aria-pressed="{str(unit == "tokens").lower()}">{label}</button>'
@@ -176,7 +178,7 @@ def receipt_section(data: RunData) -> str:
     lead = "What the run cost over every process that worked on it, killed and repeated ones included."
     if goodput is not None:
         lead += f" {goodput:.0%} of the time went into steps of the model that came out (goodput)."
-    parts = [cost_table(receipt["cost"]), "<h3>Stages</h3>", stage_table(receipt["stages"]), "<h3>Machine</h3>"]
+    parts = [cost_table(receipt["cost"]), "<h3>Stages</h3>", stage_bars(receipt["stages"]), "<h3>Machine</h3>"]
     parts += [machine_table(machine) for machine in receipt["machines"]]
     parts += ["<h3>SHA-256</h3>", hash_table(receipt)]
     if receipt["interventions"]:
@@ -202,13 +204,18 @@ def cost_table(cost: dict[str, Any]) -> str:
     return table(["", "amount", "", "how it is known"], rows, numeric=0)
 
 
-def stage_table(stages: list[dict[str, Any]]) -> str:
-    rows = []
+def stage_bars(stages: list[dict[str, Any]]) -> str:
+    """Each stage's time as a bar that begins where the one before ended."""
+    whole = sum(item["seconds"] or 0.0 for item in stages) or 1.0
+    rows, before = [], 0.0
     for item in stages:
-        name = "start-up, and work on other recipes" if item["stage"] == "other" else esc(item["stage"])
-        seconds = "–" if item["seconds"] is None else f"{item['seconds']:,.1f} s"
-        rows.append([name, seconds, f"{quantity(item['joules'])}J"])
-    return table(["stage", "time", "energy"], rows, numeric=2)
+        joules, seconds = f"{quantity(item['joules'])}J", item["seconds"] or 0.0
+        if item["stage"] == "other":
+            rows.append(("start-up, other recipes", before, 0.0, joules, ""))
+        else:
+            rows.append((esc(item["stage"]), before, seconds / whole, f"{seconds:,.1f} s · {joules}", "own"))
+        before += seconds / whole
+    return bars(rows, wide=True)
 
 
 def machine_table(machine: dict[str, Any]) -> str:

@@ -7,12 +7,12 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let unit = "tokens";
 
-  const timeTicks = (traces) => {
+  const timeTicks = (traces, small) => {
     const last = Math.max(...traces.flatMap((trace) => trace.meta.seconds.slice(-1)));
     const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
     const [size, name] = units.find(([seconds]) => last >= 3 * seconds) || units[3];
     const steps = [1, 2, 5, 10, 15, 20, 30, 50, 100, 200, 500, 1000].map((step) => step * size);
-    const step = steps.find((each) => last / each <= (narrow.matches ? 5 : 8)) || last;
+    const step = steps.find((each) => last / each <= (small ? 5 : 8)) || last;
     const tickvals = Array.from({ length: Math.floor(last / step) + 1 }, (_, index) => index * step);
     return { tickvals, ticktext: tickvals.map((value) => `${value / size} ${name}`) };
   };
@@ -25,11 +25,12 @@
         line: { ...trace.line, color: colour(trace.line.color) },
         marker: { ...trace.marker, color: colour(trace.marker.color) },
       }));
+      const small = document.getElementById(id).clientWidth < 480;
       const axis = { gridcolor: colour("grid"), linecolor: colour("rule"), tickcolor: colour("rule") };
-      const ticks = unit === "seconds" ? timeTicks(figure.data) : { nticks: narrow.matches ? 5 : 8 };
+      const ticks = unit === "seconds" ? timeTicks(figure.data, small) : { nticks: small ? 5 : 8 };
       const layout = {
         ...figure.layout,
-        xaxis: { ...figure.layout.xaxis, ...axis, ...ticks, title: { text: titles[unit] } },
+        xaxis: { ...figure.layout.xaxis, ...axis, ...ticks, title: { text: titles[unit], font: { size: 12.5 } } },
         yaxis: { ...figure.layout.yaxis, ...axis },
         paper_bgcolor: "rgba(0,0,0,0)",
         plot_bgcolor: "rgba(0,0,0,0)",
