@@ -114,7 +114,8 @@ def key_numbers(data: RunData) -> str:
         if training["tokens_per_second"]:
             mfu = f"{training['mfu']:.0%} of this machine's measured peak" if training["mfu"] is not None else ""
             items.append(("throughput", f"{counted(training['tokens_per_second'])} tokens/s", mfu))
-    items.append(("compute", f"{quantity(cost['flops']['value'])}FLOP", "training, counted from shapes"))
+    if training:
+        items.append(("compute", f"{quantity(cost['flops']['value'])}FLOP", "training, counted from shapes"))
     items.append(("energy", energy(cost["joules"]["value"]), tag(cost["joules"]["kind"])))
     items.append(
         ("money", money(cost["dollars"]["value"]), f"{tag(cost['dollars']['kind'])} {esc(cost['dollars']['method'])}")
@@ -176,7 +177,7 @@ def receipt_section(data: RunData) -> str:
     receipt = data.receipt
     goodput = receipt["goodput"]["fraction"]
     lead = "What the run cost over every process that worked on it, killed and repeated ones included."
-    if goodput is not None:
+    if goodput:
         lead += f" {goodput:.0%} of the time went into steps of the model that came out (goodput)."
     parts = [cost_table(receipt["cost"]), "<h3>Stages</h3>", stage_bars(receipt["stages"]), "<h3>Machine</h3>"]
     parts += [machine_table(machine) for machine in receipt["machines"]]
@@ -192,7 +193,7 @@ def cost_table(cost: dict[str, Any]) -> str:
         "wall clock": ("seconds", duration),
         "training compute": ("flops", lambda v: f"{quantity(v)}FLOP"),
         "energy": ("joules", lambda v: f"{quantity(v)}J"),
-        "electricity": ("kwh", lambda v: f"{v:.4g} kWh"),
+        "electricity": ("kwh", lambda v: energy(v * 3.6e6)),
         "money": ("dollars", money),
         "carbon": ("kg_co2", lambda v: f"{weight(v)} CO₂e"),
         "water": ("litres_water", volume),

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedbed.quantities import counted, money, quantity, weight
+from seedbed.quantities import byte_size, counted, money, quantity, weight
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import price
 
@@ -41,6 +41,19 @@ class StageView:
     def seconds_left(self) -> float | None:
         rate = self.rate()
         return (self.total - self.done) / rate if rate and rate > 0 and self.total >= self.done else None
+
+    def amount(self) -> str:
+        """How far it is: '12.3 MB of 32.8 MB', '1,200 of 2,400 steps'."""
+        if self.unit == "bytes":
+            return f"{byte_size(self.done)} of {byte_size(self.total)}"
+        return f"{counted(self.done)} of {counted(self.total)} {self.unit}"
+
+    def pace(self) -> str:
+        """The rate with its unit, or "" while there is none."""
+        rate = self.rate()
+        if rate is None:
+            return ""
+        return f"{byte_size(rate)}/s" if self.unit == "bytes" else f"{quantity(rate).strip()} {self.unit}/s"
 
 
 @dataclass

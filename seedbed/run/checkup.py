@@ -17,8 +17,8 @@ from seedbed.run.energy import EnergyMeter, rapl_zones
 from seedbed.run.machine import cache_dir, datasheet, describe, measured_peak
 
 DISK_PROBE_BYTES = 64_000_000
-ENOUGH_MEMORY = 2_000_000_000  # what the default recipe needs, and of disk
-ENOUGH_DISK = 2_000_000_000
+ENOUGH_MEMORY = 2_000_000_000  # what the default recipe needs
+ENOUGH_DISK = 1_000_000_000
 POWERCAP = Path("/sys/class/powercap")
 
 
@@ -99,8 +99,10 @@ def disk(folder: Path) -> Check:
     values |= {"write_bytes_per_second": write, "read_bytes_per_second": read}
     found = f"{byte_size(free)} free, writes {byte_size(write)}/s, reads {byte_size(read)}/s"
     if free < ENOUGH_DISK:
-        return Check("disk", "notice", found, "a default run takes up to 2 GB: free some space", values)
-    return Check("disk", "good", found, "a default run takes well under 2 GB", values)
+        return Check(
+            "disk", "notice", found, "a default run takes some hundred MB, larger ones more: free some space", values
+        )
+    return Check("disk", "good", found, "a default run takes some hundred MB", values)
 
 
 def disk_speed(folder: Path, size: int = DISK_PROBE_BYTES) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from seedbed.quantities import counted, duration, printable, quantity
+from seedbed.quantities import counted, duration, printable
 from seedbed.recipe.schema import Recipe
 from seedbed.run.board import Board, StageView, scores_line, step_line
 
@@ -60,14 +60,14 @@ class PlainProgress:
 
     def _advance(self, name: str, event: dict[str, Any]) -> str:
         board, stage = self._board, self._board.stages[name]
-        parts = [f"{counted(stage.done)} of {counted(stage.total)} {stage.unit}"]
-        rate, left = stage.rate(), stage.seconds_left()
-        if event["kind"] == "step":
-            parts.append(step_line(event))
-        elif rate:
-            parts.append(f"{quantity(rate)}{stage.unit}/s")
+        parts = [stage.amount()]
+        left = stage.seconds_left()
         if left is not None:
             parts.append(f"{duration(left)} left")
+        if event["kind"] == "step":
+            parts.append(step_line(event))
+        elif stage.pace():
+            parts.append(stage.pace())
         if name == "curate" and board.kept is not None:
             parts.append(f"kept {counted(board.kept)}, refused {counted(board.removed or 0)}")
         if board.cost and event["kind"] == "step":
@@ -182,16 +182,14 @@ class TerminalProgress:
                 Text(f"{stage.seconds:.1f} s", style="dim"),
                 Text(detail, style="dim"),
             )
-        parts = []
-        rate, left = stage.rate(), stage.seconds_left()
-        if stage.total:
-            parts.append(f"{counted(stage.done)}/{counted(stage.total)} {stage.unit}")
-        if name == "train" and board.step:
-            parts.append(step_line(board.step))
-        elif rate:
-            parts.append(f"{quantity(rate)}{stage.unit}/s")
+        parts = [stage.amount()] if stage.total else []
+        left = stage.seconds_left()
         if left is not None:
             parts.append(f"{duration(left)} left")
+        if name == "train" and board.step:
+            parts.append(step_line(board.step))
+        elif stage.pace():
+            parts.append(stage.pace())
         if name == "curate" and board.kept is not None:
             parts.append(f"kept {counted(board.kept)} refused {counted(board.removed or 0)}")
         bar: RenderableType = Text(duration(now - stage.started), style="dim")
