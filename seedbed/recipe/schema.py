@@ -115,7 +115,7 @@ class TrainConfig(Section):
     threads: int | None = Field(default=None, gt=0, description="CPU threads; default: the physical cores")
     checkpoint_seconds: float = Field(default=20.0, gt=0, description="seconds between checkpoints")
     keep_checkpoints: int = Field(default=2, gt=0)
-    validate_every_fraction: float = Field(default=0.1, gt=0, le=1, description="share of the steps between looks")
+    validate_every_fraction: float = Field(default=0.2, gt=0, le=1, description="share of the steps between looks")
 
     @model_validator(mode="after")
     def exactly_one_horizon(self) -> "TrainConfig":
