@@ -12,6 +12,7 @@ from typing import Any
 import xxhash
 
 from seedbed.corpus import normalise
+from seedbed.corpus.collect import PROGRESS_BYTES
 from seedbed.corpus.decisions import SCORE_PREFIX, DecisionWriter, decision_schema, read_decision_rows
 from seedbed.corpus.holdout import Text, choose_held_out
 from seedbed.corpus.rules import EMPTY, EXACT_DEDUP, IN_VALIDATION, first_failure
@@ -84,8 +85,8 @@ def score_documents(context: StageContext) -> Scored:
             scored.scores.extend(score(text))
             scored.domains.append(domain)
             scored.named_splits.append(split)
-            done += bytes_in
-            if len(scored.digests) % 64 == 0:
+            before, done = done, done + bytes_in
+            if before // PROGRESS_BYTES != done // PROGRESS_BYTES:
                 context.progress(SCORING_SHARE * done, collected["bytes"], "bytes")
     return scored
 

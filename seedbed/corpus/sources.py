@@ -40,10 +40,10 @@ def name_sources(corpus: CorpusConfig) -> tuple[tuple[SourceConfig, ...], tuple[
         for source in group:
             base = re.sub(r"[^\w.-]+", "-", source.name or default_name(source.path)).strip("-.") or "source"
             name = base
-            while taken[name]:
-                taken[base] += 1
-                name = f"{base}-{taken[base]}"
-            taken[name] += 1
+            while taken[name.lower()]:  # some file systems do not tell A from a
+                taken[base.lower()] += 1
+                name = f"{base}-{taken[base.lower()]}"
+            taken[name.lower()] += 1
             named.append(source.model_copy(update={"name": name}))
         groups.append(tuple(named))
         if group is corpus.validation:
@@ -124,6 +124,8 @@ def walk_folder(folder: Path, prefix: str) -> Iterator[Entry]:
                 sizes = [entry.size for entry in walk_folder(path, "")]
                 reason = f"a hidden folder with {len(sizes)} files{OWN_SOURCE}"
                 yield Entry(relative, path, sum(sizes), 0, "hidden", reason)
+            elif is_run_folder(path):
+                yield Entry(relative, path, 0, 0, "run_folder", "a run folder of seedbed, which is no corpus")
             else:
                 yield from walk_folder(path, f"{relative}/")
             continue
@@ -140,6 +142,11 @@ def walk_folder(folder: Path, prefix: str) -> Iterator[Entry]:
             yield Entry(relative, path, status.st_size, 0, "hidden", f"a hidden file{OWN_SOURCE}")
         else:
             yield Entry(relative, path, status.st_size, status.st_mtime_ns)
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a folder is a run's own: reading it would feed the run its output and change its key each time."""
+    return (path / "stages").is_dir() and ((path / "recipe.toml").is_file() or (path / "lock").is_file())
 
 
 def source_fingerprint(source: SourceConfig) -> Any:

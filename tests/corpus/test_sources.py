@@ -43,6 +43,18 @@ def test_a_folder_is_read_in_order_and_nothing_in_it_is_passed_over_in_silence(t
     assert isinstance(hidden, Quarantined) and "2 files" in hidden.reason
 
 
+def test_a_run_inside_its_own_corpus_is_not_read(tmp_path: Path) -> None:
+    fill(tmp_path)
+    run = tmp_path / "runs" / "mine"
+    (run / "stages").mkdir(parents=True)
+    (run / "lock").touch()
+    before = source_fingerprint(source(tmp_path))
+    (run / "recipe.toml").write_text("seed = 1")
+    (run / "stages" / "documents.txt").write_text("a copy of the text")
+    assert source_fingerprint(source(tmp_path)) == before
+    assert [r.id for r in read_source(source(tmp_path, name="s")) if "runs" in r.id] == ["s/runs/mine"]
+
+
 def test_names_that_are_no_utf8_still_give_an_id(tmp_path: Path) -> None:
     try:
         (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("text")
@@ -63,13 +75,13 @@ def test_a_single_file_is_named_after_itself(tmp_path: Path) -> None:
 def test_names_are_unique_and_fit_for_files() -> None:
     corpus = CorpusConfig.model_validate(
         {
-            "sources": ["/x/text.jsonl.gz", "/y/text", {"path": "/z", "name": "a/b c"}, "builtin:sotu", "/train.txt"],
+            "sources": ["/x/text.jsonl.gz", "/y/Text", {"path": "/z", "name": "a/b c"}, "builtin:sotu", "/train.txt"],
             "validation": ["/v/text.txt", "/v/train.txt"],
         }
     )
     validation, sources = name_sources(corpus)
     assert [s.name for s in validation] == ["text", "train-2"]
-    assert [s.name for s in sources] == ["text-2", "text-3", "a-b-c", "sotu", "train"]
+    assert [s.name for s in sources] == ["text-2", "Text-3", "a-b-c", "sotu", "train"]
 
 
 def test_max_bytes_is_kept(tmp_path: Path) -> None:
