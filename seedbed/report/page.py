@@ -154,6 +154,7 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
             figures[identifier] = build(steps)
             small.append(chart(identifier, title, unit))
     parts.append(f'<div class="charts">{"".join(small)}</div>')
+    parts.append(candidates_table(data))
     buttons = "".join(
         f'<button type="button" data-unit="{unit}" aria-pressed="{str(unit == "tokens").lower()}">{label}</button>'
         for unit, label in (("tokens", "Tokens"), ("seconds", "Time"), ("flops", "FLOPs"))
@@ -163,14 +164,36 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
 
 
 def training_lead(data: RunData) -> str:
-    train = data.recipe.train
-    chosen = [train.optimizer.capitalize() if train.optimizer == "muon" else "AdamW", f"{train.schedule} schedule"]
-    if train.precision != "auto":
-        chosen.append(train.precision)
-    if train.compile != "auto":
-        chosen.append("compiled" if train.compile == "on" else "not compiled")
-    batch = f"batches of {counted(train.batch_tokens)} tokens" if train.batch_tokens else ""
-    return esc(", ".join([*chosen, batch] if batch else chosen) + ".")
+    train, measured = data.recipe.train, data.measure or {}
+    parts = ["Muon and AdamW" if train.optimizer == "muon" else "AdamW", f"{train.schedule} schedule"]
+    if train.batch_tokens:
+        parts.append(f"batches of {counted(train.batch_tokens)} tokens")
+    parts.append(measured.get("precision", train.precision))
+    compiled = measured.get("compile", {"on": True, "off": False}.get(train.compile))
+    parts += [] if compiled is None else ["compiled" if compiled else "not compiled"]
+    return esc(", ".join(part for part in parts if part != "auto") + ".")
+
+
+def candidates_table(data: RunData) -> str:
+    """What the measure stage tried on this machine, the chosen one marked."""
+    measured = data.measure or {}
+    rows = []
+    for entry in measured.get("candidates", []):
+        chosen = all(entry[name] == measured[name] for name in ("precision", "compile", "micro_batch_rows"))
+        rate = (data.recipe.train.batch_tokens or 0) / entry["step_seconds"]
+        rows.append(
+            [
+                esc(f"{entry['precision']}, {'compiled' if entry['compile'] else 'not compiled'}"),
+                counted(entry["micro_batch_rows"]),
+                f"{entry['first_step_seconds']:.1f} s",
+                f"{1000 * entry['step_seconds']:.1f} ms",
+                f"{'*' if chosen else ''}{counted(rate)}",
+            ]
+        )
+    if not rows:
+        return ""
+    header = ["tried", "rows at once", "first step", "step", "tokens/s"]
+    return "<h3>What this machine was measured to do</h3>" + table(header, rows, numeric=4)
 
 
 def receipt_section(data: RunData) -> str:

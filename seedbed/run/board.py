@@ -8,7 +8,7 @@ from seedbed.quantities import byte_size, counted, money, quantity, weight
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import price
 
-STAGES = ("collect", "curate", "tokenizer", "tokenize", "measure", "train", "evaluate")
+STAGES = ("collect", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 RATE_SECONDS = 10.0  # the rate is that of the last so many seconds
 LAST_LINES = 3  # refusals shown at once
 

@@ -82,7 +82,7 @@ class PlainProgress:
 
 
 class TerminalProgress:
-    """A live table of the stages, drawn twice a second. Samples and notes scroll by above it."""
+    """A live table of the stages, drawn once a second. Samples and notes scroll by above it."""
 
     def __init__(
         self, recipe: Recipe, console: "Console | None" = None, clock: Callable[[], float] = time.time
@@ -96,7 +96,7 @@ class TerminalProgress:
         self._live = Live(
             console=self._console,
             get_renderable=self.render,
-            refresh_per_second=2,
+            refresh_per_second=1,
             redirect_stdout=False,
             transient=False,
         )

@@ -61,7 +61,17 @@ def outline(folder: RunFolder) -> Outline:
 def test_a_finished_run_shows_every_part(make_run: MakeRun) -> None:
     page = outline(make_run(resumed=True))
     text = " ".join(page.text)
-    for part in ("1.79 bits", "10,2", "public domain", "PSF-2.0", "exact_dedup", "4,096 tokens", "byte n-gram", "2.93"):
+    for part in (
+        "1.79 bits",
+        "10,2",
+        "public domain",
+        "PSF-2.0",
+        "exact_dedup",
+        "4,096 tokens",
+        "byte n-gram",
+        "2.93",
+        "float32, compiled",
+    ):
         assert part in text
     for part in ("at step 600", "Test CPU", "training continued from step 250", "seedbed run recipe.toml --out again"):
         assert part in text
