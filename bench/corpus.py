@@ -26,7 +26,10 @@ from seedbed.run.stages import StageOutput, run_stage
 def main() -> None:
     sources = sys.argv[1:] or [PREFIX + name for name in NAMES]
     recipe = Recipe.model_validate({"name": "bench", "corpus": {"sources": sources}, "train": {"steps": 1}})
-    result: dict[str, object] = {"machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores", "date": time.strftime("%F")}
+    result: dict[str, object] = {
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "date": time.strftime("%F"),
+    }
     result["sources"] = [Path(source).name for source in sources]
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.for_recipe(Path(scratch), recipe)

@@ -43,9 +43,11 @@ def run_collect(context: StageContext) -> dict[str, Any]:
             summary = collect_source(source, split, documents, quarantine, advance)
             summaries[source.name] = summary
             if not summary["documents"]:
-                message = f"{source.path}: no document could be read ({rules_text(summary['rules'])})"
+                message = (
+                    f"{source.path}: no document could be read ({rules_text(summary['rules'])}: {summary['first']})"
+                )
                 if split or len(sources) == 1:
-                    raise InputError(f"{message}: give UTF-8 text, JSON lines or Parquet")
+                    raise InputError(f"{message} Give UTF-8 text, JSON lines or Parquet")
                 context.emit("note", message=message)
     if not any(summaries[source.name]["documents"] for source in sources):
         raise InputError(f"corpus.sources: none of the {len(sources)} sources holds a document that could be read")
@@ -74,11 +76,13 @@ def collect_source(
     num_documents = num_bytes = num_quarantined = quarantined_bytes = 0
     rules: Counter[str] = Counter()
     licences: Counter[str] = Counter()
+    first = ""  # reason of the first record in quarantine: an example for messages
     for record in read_source(source):
         record.split = split
         if isinstance(record, Quarantined):
             quarantine.add(quarantine_row(record))
             rules[record.rule] += 1
+            first = first or record.reason
             num_quarantined += 1
             quarantined_bytes += record.bytes_in
         else:
@@ -96,6 +100,7 @@ def collect_source(
         "quarantined": num_quarantined,
         "bytes_quarantined": quarantined_bytes,
         "rules": dict(sorted(rules.items())),
+        "first": first,
     }
 
 

@@ -65,6 +65,7 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     decisions = decide(scored, context.recipe.curate)
     if context.recipe.corpus.validation:
         require_training_text(decisions, scored)
+        require_validation_text(decisions, scored)
     else:
         hold_out(decisions, scored, context.recipe)
     write_outputs(context, scored, decisions)
@@ -127,9 +128,15 @@ def require_training_text(decisions: list[Decision], scored: Scored) -> None:
         EMPTY: "give text that holds more than white space",
         IN_VALIDATION: "name validation files that are not the training text",
     }.get(rule, f'loosen curate.{rule}, or set it to "none"')
-    raise InputError(
-        f"none of the {len(read)} documents of the corpus was kept: {rule} removed {count} of them: {remedy}"
-    )
+    raise InputError(f"no document of the corpus was kept: {rule} removed {count} of {len(read)}: {remedy}")
+
+
+def require_validation_text(decisions: list[Decision], scored: Scored) -> None:
+    """Raise InputError when a named validation file holds nothing to be measured on."""
+    kept = {decision.split for decision in decisions}
+    for name in dict.fromkeys(scored.named_splits):
+        if name and name not in kept:
+            raise InputError(f"corpus.validation: {name} holds no text: give a file that does, or leave it out")
 
 
 def hold_out(decisions: list[Decision], scored: Scored, recipe: Recipe) -> None:
@@ -142,7 +149,8 @@ def hold_out(decisions: list[Decision], scored: Scored, recipe: Recipe) -> None:
         before = sizes.get(digest)
         sizes[digest] = Text(digest, scored.domains[document], size + (before.num_bytes if before else 0))
     if len(sizes) == 1:
-        left = f" left of {len(decisions)}" if len(decisions) > 1 else ""
+        lost = Counter(decision.rule for decision in decisions if decision.rule).most_common(1)
+        left = f" left of {len(decisions)} ({lost[0][0]} took {lost[0][1]})" if lost else ""
         raise InputError(
             f"the corpus has one document{left}, and some text must be held out: "
             "give more, split it, or name a validation file (corpus.validation)"

@@ -127,14 +127,21 @@ def test_two_documents_are_enough(tmp_path: Path, make_text: Any, curate: Any) -
 def test_nothing_kept_names_the_rule_and_the_remedy(tmp_path: Path, curate: Any) -> None:
     path = tmp_path / "short.jsonl"
     path.write_text("".join(json.dumps({"text": f"short {i}"}) + "\n" for i in range(7)))
-    with pytest.raises(InputError, match=r"none of the 7 .* min_characters removed 7 .* curate\.min_characters"):
+    with pytest.raises(InputError, match=r"no document .* min_characters removed 7 of 7.* curate\.min_characters"):
         curate([str(path)])
+
+
+def test_validation_without_text_is_an_input_error(folder: Path, tmp_path: Path, curate: Any) -> None:
+    blank = tmp_path / "blank.txt"
+    blank.write_text(" \n")
+    with pytest.raises(InputError, match=r"corpus\.validation: blank holds no text"):
+        curate([str(folder)], validation=[str(blank)])
 
 
 def test_an_unreadable_corpus_is_an_input_error(tmp_path: Path, curate: Any) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(10))
-    with pytest.raises(InputError, match="1 binary"):
+    with pytest.raises(InputError, match=r"1 binary: binary, not text \(a NUL byte at byte 0\)"):
         curate([str(path)])
 
 
