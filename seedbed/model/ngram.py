@@ -8,7 +8,7 @@ would be. Without that the expert would look far better in training than it is a
 Arrays: one entry a position (P) or a distinct n-gram (U). Plain NumPy; `model/transformer.py` mixes the result in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -186,12 +186,16 @@ def sorted_orders(tokens: NDArray[np.integer], order: int, bits: int) -> Iterato
 
 
 def count(
-    tokens: NDArray[np.integer], blocks: IntArray, vocab_size: int, order: int
+    tokens: NDArray[np.integer],
+    blocks: IntArray,
+    vocab_size: int,
+    order: int,
+    on_order: Callable[[int], None] = lambda done: None,
 ) -> tuple[NgramExpert, FloatArray, FloatArray]:
     """Count an expert of `order` >= 2 on `tokens` [P], of which each belongs to a block (ascending numbers, [P]).
 
     Gives the expert, the leave-one-block-out probability of each token [P], and its masses [P, order - 1] as in
-    `probabilities`. Memory: about 150 bytes a position.
+    `probabilities`. `on_order` is told how many orders are done. Memory: about 150 bytes a position.
     """
     bits = key_bits(vocab_size)
     positions = len(tokens)
@@ -241,6 +245,7 @@ def count(
         counted[first] = True
         private[first] = count_left[starts] == 0
         n, keys, by_key = shorter, shorter_keys, by_shorter_key
+        on_order(column + 1)
     unigram_counts = np.bincount(tokens[counted], minlength=vocab_size).astype(np.float64)
     unigram = ((unigram_counts + 0.5) / (unigram_counts.sum() + 0.5 * vocab_size)).astype(np.float32)
     expert = NgramExpert(tables[::-1], unigram, bits)

@@ -69,19 +69,23 @@ class Transformer(nn.Module):
         self.value_embeddings = nn.ModuleDict(
             {str(i): nn.Embedding(V, value_width, sparse=True) for i in config.value_layers}
         )
-        self.layers = nn.ModuleList([Layer(config, i) for i in range(config.layers)])
+        self.layers = nn.ModuleList(Layer(config, i) for i in range(config.layers))
         if config.residual_scalars:
             self.residual_scale = nn.Parameter(torch.ones(config.layers))
             self.input_scale = nn.Parameter(torch.zeros(config.layers))
         self.final_norm = make_norm(config)
         self.head = nn.Linear(D, V, bias=False)
-        if config.tied_head:
-            self.head.weight = self.embedding.weight
+        self.tie_head()
         if config.prior_order:
             # share of the transformer's own prediction in the mixture, from the hidden state and the expert's masses
             self.prior_gate = nn.Linear(D + config.prior_order - 1, 1)
         self.register_buffer("cos_TK", torch.empty(0), persistent=False)
         self.register_buffer("sin_TK", torch.empty(0), persistent=False)
+
+    def tie_head(self) -> None:
+        """Make a tied head share the embedding's table: needed again after `to_empty`, which copies it."""
+        if self.config.tied_head:
+            self.head.weight = self.embedding.weight
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:
@@ -97,10 +101,11 @@ class Transformer(nn.Module):
         if config.position == "learned":
             normal(self.position_embedding.weight, 0.02)
         for table in self.ngram_embeddings.values():
-            table.weight.zero_()
+            table.get_parameter("weight").zero_()
         for table in self.value_embeddings.values():
-            normal(table.weight, config.width**-0.5)
-        for layer in self.layers:
+            normal(table.get_parameter("weight"), config.width**-0.5)
+        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        for layer in layers:
             attention, feed_forward = layer.attention, layer.feed_forward
             std = config.width**-0.5 if modern else 0.02
             for linear in (attention.query, attention.key, attention.value):
@@ -123,7 +128,7 @@ class Transformer(nn.Module):
         if config.residual_scalars:
             self.residual_scale.fill_(1.0)
             self.input_scale.fill_(0.1)
-        for layer in self.layers:
+        for layer in layers:
             if layer.attention.has_value_embedding:
                 layer.attention.value_gate.zero_()
         if config.prior_order:
@@ -228,5 +233,6 @@ def build_model(config: TransformerConfig, seed: int, device: str = "cpu") -> Tr
     with torch.device("meta"):
         model = Transformer(config)
     model.to_empty(device=device)
+    model.tie_head()
     model.init_weights(seed)
     return model

@@ -38,7 +38,9 @@ def load_recipe(
         if not corpus.exists():
             raise InputError(f"--corpus: {corpus} does not exist: give a file or a folder of text")
         name = corpus.resolve().name.split(".")[0] or "corpus"
-        safe_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name).strip("-_") or "corpus"
+        safe_name = (
+            "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name).strip("-_") or "corpus"
+        )
         layers.append(("--corpus", {"name": safe_name, "corpus": {"sources": [str(corpus.resolve())]}}))
     if minutes is not None:
         layers.append(("--minutes", {"train": {"minutes": minutes}}))
@@ -94,8 +96,10 @@ def make_paths_absolute(layer: dict[str, Any], base: Path) -> None:
                 corpus[key] = [absolute(items)]
             elif isinstance(items, list):
                 corpus[key] = [
-                    absolute(item) if isinstance(item, str)
-                    else {**item, "path": absolute(item["path"])} if isinstance(item, dict) and isinstance(item.get("path"), str)
+                    absolute(item)
+                    if isinstance(item, str)
+                    else {**item, "path": absolute(item["path"])}
+                    if isinstance(item, dict) and isinstance(item.get("path"), str)
                     else item
                     for item in items
                 ]
@@ -130,7 +134,9 @@ def check_keys(layer: dict[str, Any], section: type[BaseModel], origin: str, pre
             raise InputError(f"{origin}: unknown recipe key {name}: {hint}")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             if not isinstance(value, dict):
-                raise InputError(f"{origin}: {name} is a section: give its fields, such as {name}.{next(iter(field.annotation.model_fields))}")
+                raise InputError(
+                    f"{origin}: {name} is a section: give its fields, such as {name}.{next(iter(field.annotation.model_fields))}"
+                )
             check_keys(value, field.annotation, origin, f"{name}.")
 
 
@@ -229,7 +235,9 @@ def resolve(recipe: Recipe) -> Recipe:
         raise InputError(f"model.heads: {heads} heads of width {width // heads} are odd, and RoPE needs an even width")
     batch_tokens = train.batch_tokens or derive_batch_tokens(parameters, context)
     if batch_tokens % context:
-        raise InputError(f"train.batch_tokens: {batch_tokens} is not a multiple of model.context {context}: round it to one")
+        raise InputError(
+            f"train.batch_tokens: {batch_tokens} is not a multiple of model.context {context}: round it to one"
+        )
     rows = batch_tokens // context
     if train.micro_batch_rows and rows % train.micro_batch_rows:
         raise InputError(f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch")

@@ -19,7 +19,9 @@ class SourceConfig(Section):
     domain: str = Field(default="", description="domain tag; default: the reader's guess from the file type")
     licence: str = Field(default="", description="licence recorded for documents that state none of their own")
     text_field: str = Field(default="text", description="JSONL, Parquet: the field that holds the text")
-    max_bytes: int | None = Field(default=None, gt=0, description="stop reading the source after this many bytes of text")
+    max_bytes: int | None = Field(
+        default=None, gt=0, description="stop reading the source after this many bytes of text"
+    )
 
 
 class CorpusConfig(Section):
@@ -57,12 +59,19 @@ class CurateConfig(Section):
     max_characters: int | None = Field(default=20_000_000, gt=0)
     min_words: int | None = Field(default=30, ge=0)
     mean_word_length: tuple[float, float] | None = Field(
-        default=(2.0, 20.0), description="least and most characters; sound code and TeX reach 18, encoded data starts at 40"
+        default=(2.0, 20.0),
+        description="least and most characters; sound code and TeX reach 18, encoded data starts at 40",
     )
-    max_symbol_fraction: float | None = Field(default=0.5, ge=0, le=1, description="characters not letter, digit, space")
+    max_symbol_fraction: float | None = Field(
+        default=0.5, ge=0, le=1, description="characters not letter, digit, space"
+    )
     min_letter_fraction: float | None = Field(default=0.3, ge=0, le=1, description="letters among non-space characters")
-    max_duplicate_line_fraction: float | None = Field(default=0.5, ge=0, le=1, description="characters in repeated lines")
-    max_top_bigram_fraction: float | None = Field(default=0.3, ge=0, le=1, description="characters in the top word 2-gram")
+    max_duplicate_line_fraction: float | None = Field(
+        default=0.5, ge=0, le=1, description="characters in repeated lines"
+    )
+    max_top_bigram_fraction: float | None = Field(
+        default=0.3, ge=0, le=1, description="characters in the top word 2-gram"
+    )
     max_compression_ratio: float | None = Field(default=12.0, gt=1, description="bytes over zlib-compressed bytes")
     max_replacement_fraction: float | None = Field(default=0.002, ge=0, le=1, description="U+FFFD among characters")
     exact_dedup: bool = True
@@ -77,7 +86,9 @@ class TokenizerConfig(Section):
 
 class ModelConfig(Section):
     architecture: Literal["seedbed", "gpt2", "llama"] = "seedbed"
-    size: str = Field(default="2M", description="matrix parameters of the layers and the head, such as 2M, 120M or 1.3B")
+    size: str = Field(
+        default="2M", description="matrix parameters of the layers and the head, such as 2M, 120M or 1.3B"
+    )
     layers: int | None = Field(default=None, gt=0)
     width: int | None = Field(default=None, gt=0)
     heads: int | None = Field(default=None, gt=0)
@@ -96,7 +107,9 @@ class TrainConfig(Section):
     steps: int | None = Field(default=None, gt=0)
     tokens: int | None = Field(default=None, gt=0)
     flops: float | None = Field(default=None, gt=0)
-    minutes: float | None = Field(default=None, gt=0, description="wall-clock minutes, measuring and compiling included")
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock minutes, measuring and compiling included"
+    )
     optimizer: Literal["muon", "adamw"] = "muon"
     schedule: Literal["trapezoid", "cosine"] = "trapezoid"
     batch_tokens: int | None = Field(default=None, gt=0, description="tokens of the global batch")
@@ -137,10 +150,14 @@ class EvaluateConfig(Section):
 class CostConfig(Section):
     """Constants of the receipt's estimates; they enter no stage's key."""
 
-    dollars_per_kwh: float = Field(default=0.17, ge=0, description="electricity; default: US residential mean, 2024, EIA")
+    dollars_per_kwh: float = Field(
+        default=0.17, ge=0, description="electricity; default: US residential mean, 2024, EIA"
+    )
     dollars_per_hour: float = Field(default=0.0, ge=0, description="rent of the machine; 0 on one's own")
     grid_kg_co2_per_kwh: float = Field(default=0.473, ge=0, description="default: world mean, 2024, Ember")
-    watts: float | None = Field(default=None, gt=0, description="the machine's draw at work; default: counters or estimate")
+    watts: float | None = Field(
+        default=None, gt=0, description="the machine's draw at work; default: counters or estimate"
+    )
     pue: float = Field(default=1.0, ge=1, description="power usage effectiveness of the building")
 
 

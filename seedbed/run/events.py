@@ -36,7 +36,9 @@ class EventLog:
             try:
                 self._file = path.open("ab", buffering=0)
             except OSError as error:
-                raise InputError(f"{path} cannot be written ({error.strerror}): check the folder's permissions") from None
+                raise InputError(
+                    f"{path} cannot be written ({error.strerror}): check the folder's permissions"
+                ) from None
             if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
                 self._file.write(b"\n")  # a line torn by a power cut must not swallow the next one
 

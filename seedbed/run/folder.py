@@ -1,11 +1,11 @@
 """The run folder: its recipe, its lock, and where each thing lies.
 
-    RUN/recipe.toml             the complete recipe
-    RUN/events.jsonl            everything that happened, append only
-    RUN/stages/NAME-KEY/        one finished stage, with stage.json: key, inputs, files and their SHA-256, summary
-    RUN/stages/NAME-KEY.partial the stage being worked on
-    RUN/run.json                the stages of the present recipe
-    RUN/report.html, receipt.json
+RUN/recipe.toml             the complete recipe
+RUN/events.jsonl            everything that happened, append only
+RUN/stages/NAME-KEY/        one finished stage, with stage.json: key, inputs, files and their SHA-256, summary
+RUN/stages/NAME-KEY.partial the stage being worked on
+RUN/run.json                the stages of the present recipe
+RUN/report.html, receipt.json
 """
 
 import json
@@ -39,7 +39,9 @@ class RunFolder:
         """The run folder at `path`, which must hold a recipe."""
         folder = cls(path)
         if not folder.recipe_path.is_file():
-            raise InputError(f"{path} is not a run folder (it has no recipe.toml): give the folder a `seedbed run` made")
+            raise InputError(
+                f"{path} is not a run folder (it has no recipe.toml): give the folder a `seedbed run` made"
+            )
         return folder
 
     @classmethod
@@ -83,7 +85,9 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout:
             holder = holder_path.read_text() if holder_path.is_file() else "another process"
-            raise InputError(f"{self.path} is in use by {holder}: wait for it, stop it, or choose another --out") from None
+            raise InputError(
+                f"{self.path} is in use by {holder}: wait for it, stop it, or choose another --out"
+            ) from None
         try:
             holder_path.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
             yield
@@ -103,7 +107,9 @@ class RunFolder:
         """The finished folder of a stage of the present recipe."""
         folder = self.index().get(name)
         if folder is None or not (self.stages_path / folder / "stage.json").is_file():
-            raise InputError(f"{self.path}: the stage {name!r} is not finished: run `seedbed run --out {self.path}` first")
+            raise InputError(
+                f"{self.path}: the stage {name!r} is not finished: run `seedbed run --out {self.path}` first"
+            )
         return self.stages_path / folder
 
     def stage_summary(self, name: str) -> dict[str, Any]:

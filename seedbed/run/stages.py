@@ -39,7 +39,9 @@ class StageContext:
     inputs: dict[str, StageOutput]
     events: EventLog
     check_stop: Callable[[], None] = lambda: None  # raises Interrupted after Ctrl-C or SIGTERM
-    state: dict[str, Any] = field(default_factory=dict)  # handed between stages of one process: never needed, only faster
+    state: dict[str, Any] = field(
+        default_factory=dict
+    )  # handed between stages of one process: never needed, only faster
 
     def emit(self, kind: str, **fields: Any) -> None:
         self.events.emit(kind, self.name, **fields)
@@ -108,7 +110,9 @@ def run_stage(
         summary = stage.run(context)
     except OSError as error:
         if error.errno == 28:  # ENOSPC
-            raise SeedbedError(f"{folder.path}: the disk is full: free some space and run the same command again") from None
+            raise SeedbedError(
+                f"{folder.path}: the disk is full: free some space and run the same command again"
+            ) from None
         raise
     seconds = round(time.monotonic() - start, 3)
     files = describe_files(partial)

@@ -33,7 +33,7 @@ def load_weights(model: Transformer, state: dict[str, torch.Tensor]) -> None:
 
 
 def save_model(folder: Path, model: Transformer, tokenizer: Path, expert: Path | None) -> None:
-    """Fill `folder`; the caller publishes it. `expert`: the counted tables' file, copied (hard-linked where possible)."""
+    """Fill `folder`; the caller publishes it. `expert`: the counted tables' file, hard-linked or copied."""
     write_json(folder / "config.json", model.config.to_json())
     save_file(weights_of(model), folder / "model.safetensors")
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
@@ -62,11 +62,12 @@ def load_model(folder: Path, device: str = "cpu") -> LanguageModel:
     with torch.device("meta"):
         model = Transformer(config)
     model.to_empty(device=device)
+    model.tie_head()
     try:
         load_weights(model, load_file(folder / "model.safetensors", device=device))
         expert = load_expert(folder / "ngram.safetensors") if config.prior_order else None
     except (SafetensorError, OSError, RuntimeError) as error:
         line = str(error).splitlines()[0]
-        raise SeedbedError(f"{folder}: damaged weights ({line}): delete the folder and run the same command again") from None
+        raise SeedbedError(f"{folder}: damaged weights ({line}): delete the folder and run again") from None
     model.set_rope_tables(config.context)
     return LanguageModel(model, expert)

@@ -4,7 +4,7 @@ Takes parameters with gradients; updates them in place. State is named tensors, 
 """
 
 from seedbed.train.optimizers.adamw import AdamW, RowAdamW
-from seedbed.train.optimizers.group import Optimizer, build_optimizer
+from seedbed.train.optimizers.group import Optimizer
 from seedbed.train.optimizers.muon import Muon
 
-__all__ = ["AdamW", "Muon", "Optimizer", "RowAdamW", "build_optimizer"]
+__all__ = ["AdamW", "Muon", "Optimizer", "RowAdamW"]

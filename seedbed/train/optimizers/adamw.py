@@ -7,7 +7,9 @@ from torch import Tensor
 class AdamW:
     """Dense AdamW; all parameters in one group."""
 
-    def __init__(self, parameters: dict[str, Tensor], betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+    def __init__(
+        self, parameters: dict[str, Tensor], betas: tuple[float, float], eps: float, weight_decay: float
+    ) -> None:
         self.parameters = parameters
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.first = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}

@@ -1,2 +1,106 @@
-class Optimizer: ...
-def build_optimizer(): ...
+"""Which optimizer moves which parameter, and the learning rates derived for them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from seedbed.model.config import TransformerConfig
+from seedbed.model.transformer import Transformer
+from seedbed.recipe.schema import TrainConfig
+from seedbed.train.optimizers.adamw import AdamW, RowAdamW
+from seedbed.train.optimizers.muon import Muon
+from seedbed.train.schedules import lr_fraction, muon_momentum
+
+POLAR_STEPS = 5
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Peak learning rates. `matrix` is Muon's or AdamW's for the layers' matrices."""
+
+    matrix: float
+    table: float
+    head: float
+    scalar: float
+
+
+def derive_learning_rates(config: TransformerConfig, train: TrainConfig) -> LearningRates:
+    """Muon's .02 holds at every width; tables and head go with (width / 768)^-1/2 (nanochat).
+
+    Plain AdamW follows Step Law (Li et al. 2025): 1.79 N^-.713 D^.307 would need the horizon, so the width rule
+    3e-3 (width / 128)^-1 stands for it: 3e-3 was the tuned value at width 128 (docs/experiments/first-light.md).
+    """
+    if train.optimizer == "muon":
+        scale = (config.width / 768) ** -0.5
+        derived = LearningRates(0.02, 0.3 * scale, 0.008 * scale, 0.01)
+    else:
+        base = 3e-3 * (config.width / 128) ** -1
+        derived = LearningRates(base, base, base, base)
+    return LearningRates(
+        train.matrix_lr or derived.matrix,
+        train.embedding_lr or derived.table,
+        train.head_lr or derived.head,
+        derived.scalar,
+    )
+
+
+class Optimizer:
+    """All of a model's parameters, each with the method that suits it."""
+
+    def __init__(self, model: Transformer, train: TrainConfig, steps: int) -> None:
+        self.train, self.steps = train, steps
+        self.lr = derive_learning_rates(model.config, train)
+        tables, matrices, head, scalars = split_parameters(model)
+        self.rows = RowAdamW(tables, beta2=0.995, eps=1e-10)
+        self.muon: Muon | None = None
+        if train.optimizer == "muon":
+            self.muon = Muon(matrices, train.weight_decay or 0.0, POLAR_STEPS)
+            self.head = AdamW(head, (0.8, 0.95), 1e-10, 0.0)
+            self.scalars = AdamW(scalars, (0.9, 0.95), 1e-10, 0.0)
+        else:
+            decay = 0.1 if train.weight_decay is None else train.weight_decay
+            self.head = AdamW({**matrices, **head}, (0.9, 0.95), 1e-8, decay)
+            self.scalars = AdamW(scalars, (0.9, 0.95), 1e-8, 0.0)
+
+    def step(self, step: int) -> float:
+        """Apply the gradients of `step` (counted from 0); give the share of the peak learning rate that was used."""
+        fraction = lr_fraction(step, self.steps, self.train)
+        if self.muon is not None:
+            self.muon.step(self.lr.matrix * fraction, muon_momentum(step, self.steps))
+            self.head.step(self.lr.head * fraction, step + 1)
+        else:
+            self.head.step(self.lr.matrix * fraction, step + 1)
+        self.scalars.step(self.lr.scalar * fraction, step + 1)
+        self.rows.step(self.lr.table * fraction)
+        return fraction
+
+    def parts(self) -> dict[str, Muon | AdamW | RowAdamW]:
+        parts: dict[str, Muon | AdamW | RowAdamW] = {"rows": self.rows, "head": self.head, "scalars": self.scalars}
+        return parts if self.muon is None else {**parts, "muon": self.muon}
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"{part}/{name}": value for part, held in self.parts().items() for name, value in held.state().items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        for part, held in self.parts().items():
+            prefix = f"{part}/"
+            held.load_state({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
+
+
+def split_parameters(model: Transformer) -> tuple[dict[str, Tensor], ...]:
+    """(tables with sparse gradients, the layers' matrices, head and dense tables, everything else) by name."""
+    sparse = {id(m.weight) for m in model.modules() if getattr(m, "sparse", False)}
+    tables: dict[str, Tensor] = {}
+    matrices: dict[str, Tensor] = {}
+    head: dict[str, Tensor] = {}
+    scalars: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        if id(parameter) in sparse:
+            tables[name] = parameter
+        elif name.startswith("layers.") and parameter.ndim == 2 and "value_gate" not in name:
+            matrices[name] = parameter
+        elif parameter.ndim == 2 and parameter.shape[0] > 1:
+            head[name] = parameter
+        else:
+            scalars[name] = parameter
+    return tables, matrices, head, scalars

@@ -75,7 +75,9 @@ class Muon:
 
     def state(self) -> dict[str, Tensor]:
         return {
-            f"{name}.momentum": self.momentum_NRC[key][i] for key, names in self.stacks.items() for i, name in enumerate(names)
+            f"{name}.momentum": self.momentum_NRC[key][i]
+            for key, names in self.stacks.items()
+            for i, name in enumerate(names)
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:

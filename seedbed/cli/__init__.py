@@ -1,0 +1,59 @@
+"""The command `seedbed`: one file a verb, which parses, calls and prints.
+
+Imports of heavy packages stay inside the verbs, so that help and errors are instant.
+"""
+
+import sys
+
+from seedbed.errors import InputError, SeedbedError
+
+
+def main() -> None:
+    """Entry point. Ends with 0 done, 1 failed, 2 wrong input, 130 interrupted, and one line on stderr."""
+    import typer
+
+    from seedbed import __version__
+    from seedbed.cli.doctor import doctor
+    from seedbed.cli.evaluate import evaluate
+    from seedbed.cli.generate import generate
+    from seedbed.cli.report import report
+    from seedbed.cli.run import run, stage_verbs
+    from seedbed.cli.verify import verify
+    from seedbed.cli.why import why
+    from seedbed.cli.yields import yields
+
+    app = typer.Typer(
+        help="Grow a base language model from raw text, and account for every document, token, FLOP, joule and dollar.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            print(__version__)
+            raise typer.Exit
+
+    @app.callback()
+    def options(version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True)) -> None:
+        pass
+
+    app.command()(run)
+    for verb in stage_verbs():
+        app.command()(verb)
+    for verb in (evaluate, generate, why, yields, verify, report, doctor):
+        app.command()(verb)
+    try:
+        app()
+    except SeedbedError as error:
+        print(f"seedbed: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except PermissionError as error:
+        print(f"seedbed: {error.filename}: {error.strerror}: change its permissions or choose another", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader left, as `head` does
+    except KeyboardInterrupt:
+        print("seedbed: stopped: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,93 @@
+"""`seedbed run`, and the verbs that run the path up to one stage."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; default: first-light.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder; default: runs/NAME.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any field of the recipe, such as train.batch_tokens=65536.")
+]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", help="Minutes of training; the rest takes about one.")
+]
+SizeOption = Annotated[str | None, typer.Option("--size", help="Matrix parameters, such as 1M, 20M or 1.3B.")]
+CorpusOption = Annotated[Path | None, typer.Option("--corpus", help="A file or folder of your own text.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One object on stdout; everything else on stderr.")]
+
+
+def run(
+    recipe: RecipeArgument = None,
+    out: OutOption = None,
+    settings: SetOption = None,
+    minutes: MinutesOption = None,
+    size: SizeOption = None,
+    corpus: CorpusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Go the whole path, from raw text to a model, its evaluation and a report. Safe to kill and repeat."""
+    execute("evaluate", recipe, out, settings, minutes, size, corpus, json)
+
+
+def execute(
+    last: str,
+    recipe_name: str | None,
+    out: Path | None,
+    settings: list[str] | None,
+    minutes: float | None,
+    size: str | None,
+    corpus: Path | None,
+    json: bool,
+) -> None:
+    import sys
+
+    from seedbed.cli.show import show_finished
+    from seedbed.recipe import Recipe, load_recipe
+    from seedbed.run.folder import RunFolder
+    from seedbed.run.pipeline import outputs_up_to, run_pipeline
+    from seedbed.run.progress import make_progress
+
+    continues = out is not None and not any((recipe_name, settings, minutes, size, corpus))
+    if continues and (out / "request.json").is_file():  # type: ignore[operator]
+        from seedbed.files import read_json
+
+        recipe = Recipe.model_validate(read_json(out / "request.json"))  # type: ignore[operator]
+    else:
+        recipe = load_recipe(recipe_name, settings or (), minutes, size, corpus)
+    path = out or Path("runs") / recipe.name
+    if (path / "run.json").is_file() and (path / "report.html").is_file():
+        folder = RunFolder.for_recipe(path, recipe)
+        if outputs_up_to(folder, recipe, last) is not None:
+            show_finished(folder, json, fresh=False)
+            return
+    listener = make_progress(json, recipe)
+    try:
+        folder = run_pipeline(recipe, path, listener, last, " ".join(["seedbed", *sys.argv[1:]]))
+    finally:
+        listener.close()
+    show_finished(folder, json, fresh=True)
+
+
+def stage_verbs() -> list[Callable[..., None]]:
+    """`seedbed curate`, `tokenizer`, `tokenize` and `train`: the path of a recipe up to that stage."""
+
+    def verb(name: str) -> Callable[..., None]:
+        def command(
+            recipe: RecipeArgument = None,
+            out: OutOption = None,
+            settings: SetOption = None,
+            minutes: MinutesOption = None,
+            size: SizeOption = None,
+            corpus: CorpusOption = None,
+            json: JsonOption = False,
+        ) -> None:
+            execute(name, recipe, out, settings, minutes, size, corpus, json)
+
+        command.__name__ = name
+        command.__doc__ = f"Run a recipe up to its stage `{name}`."
+        return command
+
+    return [verb(name) for name in ("curate", "tokenizer", "tokenize", "train")]

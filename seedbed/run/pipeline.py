@@ -1,0 +1,144 @@
+"""The whole path: which stages there are, in which order, and a run of them all in one folder."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from seedbed.errors import InputError, Interrupted
+from seedbed.files import read_json, write_json
+from seedbed.recipe.schema import HORIZONS, Recipe
+from seedbed.run.cost import CostRecorder
+from seedbed.run.events import EventLog, Listener
+from seedbed.run.folder import RunFolder
+from seedbed.run.machine import describe
+from seedbed.run.receipt import write_report
+from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
+
+STAGE_NAMES = ("collect", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
+
+STAGE_MODULES = {
+    "collect": ("seedbed.corpus.collect", "COLLECT"),
+    "curate": ("seedbed.corpus.curate", "CURATE"),
+    "tokenizer": ("seedbed.tokens.train_tokenizer", "TOKENIZER"),
+    "tokenize": ("seedbed.tokens.tokenize_corpus", "TOKENIZE"),
+    "evaluate": ("seedbed.evaluate.stage", "EVALUATE"),
+}
+
+
+def load_stage(name: str) -> Stage:
+    """The stage of that name. Imported when it is needed: a data machine has no use for torch."""
+    if name in ("count", "measure", "train"):
+        from seedbed.train.stages import STAGES
+
+        return STAGES[name]
+    module, constant = STAGE_MODULES[name]
+    stage = getattr(import_module(module), constant)
+    assert isinstance(stage, Stage)
+    return stage
+
+
+class StopSignal:
+    """Remembers that Ctrl-C or SIGTERM came; the work stops at the next place where it can go on from later."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.name is not None:
+            raise KeyboardInterrupt  # asked twice: stop where we stand
+        self.name = signal.Signals(number).name
+
+    def check(self) -> None:
+        if self.name is not None:
+            raise Interrupted(f"stopped by {self.name}: run the same command again to go on")
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def apply_measured(recipe: Recipe, measured: dict[str, Any]) -> Recipe:
+    """The recipe with the measured values in it: from here on it depends on no clock and no guess."""
+    updates: dict[str, Any] = {name: None for name in HORIZONS}
+    updates |= {"steps": measured["steps"], "precision": measured["precision"], "threads": measured["threads"]}
+    updates |= {"compile": "on" if measured["compile"] else "off", "micro_batch_rows": measured["micro_batch_rows"]}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=updates)})
+
+
+def outputs_up_to(folder: RunFolder, recipe: Recipe, last: str) -> dict[str, StageOutput] | None:
+    """The finished outputs of all stages, or None when one of them has to be run. Touches nothing."""
+    outputs: dict[str, StageOutput] = {}
+    for name in STAGE_NAMES[: STAGE_NAMES.index(last) + 1]:
+        path = folder.stages_path / folder.index().get(name, "-")
+        output = load_output(path)
+        if output is None or output.key != load_stage(name).key(recipe, outputs):
+            return None
+        outputs[name] = output
+        if name == "measure":
+            recipe = apply_measured(recipe, output.summary)
+    return outputs
+
+
+def run_pipeline(
+    recipe: Recipe, out: Path, listener: Listener, last: str = STAGE_NAMES[-1], command: str = ""
+) -> RunFolder:
+    """Run every stage up to `last` that the folder does not hold yet, then write the report and the receipt."""
+    from seedbed.run.workers import follow_rank_zero, share_with_ranks, this_rank
+
+    if this_rank() > 0:
+        follow_rank_zero(load_stage("train"), out)
+        return RunFolder(out)
+    folder = RunFolder.for_recipe(out, recipe)
+    stop = StopSignal()
+    with folder.lock(), stop.installed():
+        check_request(folder, recipe)
+        recorder = CostRecorder(recipe)
+        events = EventLog(folder.events_path, (listener, recorder))
+        started = time.monotonic()
+        status = "failed"
+        try:
+            events.emit("run_start", command=command, recipe=recipe.name, machine=describe())
+            recorder.attach(events.emit)
+            outputs: dict[str, StageOutput] = {}
+            state: dict[str, Any] = {}
+            for name in STAGE_NAMES[: STAGE_NAMES.index(last) + 1]:
+                if name == "train":
+                    share_with_ranks(recipe, folder.path, outputs)
+                outputs[name] = run_stage(load_stage(name), folder, recipe, outputs, events, stop.check, state)
+                if name == "measure":
+                    recipe = apply_measured(recipe, outputs[name].summary)
+                folder.write_recipe(recipe)
+                folder.write_index({done: output.path.name for done, output in outputs.items()})
+            status = "done"
+        except Interrupted:
+            status = "interrupted"
+            raise
+        finally:
+            events.emit("run_end", seconds=round(time.monotonic() - started, 3), status=status)
+            events.close()
+        write_report(folder)
+    return folder
+
+
+def check_request(folder: RunFolder, recipe: Recipe) -> None:
+    """Keep beside the run what was asked for; the complete recipe follows when everything is measured."""
+    path = folder.path / "request.json"
+    asked = recipe.model_dump(mode="json")
+    if path.is_file() and read_json(path) == asked:
+        return
+    try:
+        write_json(path, asked)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out folder") from None
+    if not folder.recipe_path.is_file():
+        folder.write_recipe(recipe)

@@ -1,0 +1,36 @@
+"""What a training step reads: windows of tokens, and beside them what the n-gram expert says of each target."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seedbed.errors import SeedbedError
+from seedbed.tokens.loader import Loader
+
+
+class TrainingData:
+    """Rows of the global batch of any step, as tensors on the CPU. Stateless like the loader."""
+
+    def __init__(self, loader: Loader, prior_path: Path | None, prior_order: int) -> None:
+        self.loader = loader
+        self.prior: np.ndarray | None = None
+        if prior_path is not None:
+            expected = loader.num_tokens * prior_order * 2
+            if not prior_path.is_file() or prior_path.stat().st_size != expected:
+                raise SeedbedError(
+                    f"{prior_path}: expected {expected:,} bytes: delete {prior_path.parent} and run the same command again"
+                )
+            self.prior = np.memmap(prior_path, np.float16, mode="r", shape=(loader.num_tokens, prior_order))
+
+    def rows(self, step: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Inputs [B, T], targets [B, T] (int64) and the prior of the targets [B, T, P] (float32) or None."""
+        windows = torch.from_numpy(self.loader.rows(step, start, stop))
+        inputs, targets = windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+        if self.prior is None:
+            return inputs, targets, None
+        # windows are read from a ring, so the prior's rows wrap around at its end as well
+        positions = np.array(self.loader.positions(step, start, stop))
+        index = (positions[:, None] + 1 + np.arange(self.loader.context)) % self.loader.num_tokens
+        return inputs, targets, torch.from_numpy(self.prior[index].astype(np.float32))

@@ -1,0 +1,97 @@
+"""One training step on one device: rows in, gradients summed over ranks and micro-batches, weights moved."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seedbed.model.config import TransformerConfig
+from seedbed.model.transformer import Transformer, build_model
+from seedbed.recipe.schema import TrainConfig
+from seedbed.train.data import TrainingData
+from seedbed.train.optimizers import Optimizer
+from seedbed.train.parallel import Ranks, sum_gradients, sum_scalars
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the arithmetic runs here; none of it changes what is computed beyond rounding."""
+
+    device: str
+    precision: str  # float32 or bfloat16
+    compile: bool
+    threads: int
+    micro_batch_rows: int
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean nats per token of the prediction, and of the transformer alone; the learning rate's share of its peak."""
+
+    loss: float
+    transformer_loss: float
+    lr_fraction: float
+
+
+class Engine:
+    def __init__(
+        self,
+        config: TransformerConfig,
+        train: TrainConfig,
+        steps: int,
+        seed: int,
+        execution: Execution,
+        data: TrainingData,
+        ranks: Ranks,
+    ) -> None:
+        torch.set_num_threads(execution.threads)
+        self.config, self.train, self.seed = config, train, seed
+        self.execution, self.data, self.ranks = execution, data, ranks
+        self.batch_rows = data.loader.batch_rows
+        self.model: Transformer = build_model(config, seed, execution.device)
+        self.trunk = torch.compile(self.model.trunk, dynamic=False) if execution.compile else self.model.trunk
+        self.optimizer = Optimizer(self.model, train, steps)
+
+    def restart(self, steps: int) -> None:
+        """Back to freshly initialised weights, keeping what was compiled."""
+        self.model.init_weights(self.seed)
+        self.model.zero_grad()
+        self.optimizer = Optimizer(self.model, self.train, steps)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        if self.execution.precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.execution.device).type, torch.bfloat16)
+
+    def step(self, step: int) -> StepResult:
+        """Train on the global batch of `step`. A loss that is not finite leaves the weights as they were."""
+        self.model.train()
+        first, last = self.ranks.share(self.batch_rows)
+        scale = 1.0 / (self.batch_rows * self.config.context)
+        totals = torch.zeros(2, device=self.execution.device)
+        for start in range(first, last, self.execution.micro_batch_rows):
+            stop = min(last, start + self.execution.micro_batch_rows)
+            mixed_BT, own_BT = self.losses(*self.data.rows(step, start, stop))
+            loss = mixed_BT.sum() * scale
+            if mixed_BT is not own_BT:
+                # the transformer also answers for itself: left to the mixture alone, it learns nothing where the expert leads
+                loss = loss + own_BT.sum() * scale
+            loss.backward()
+            totals += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
+        mixed, own = sum_scalars(totals, self.ranks).tolist()
+        if not mixed < float("inf"):  # catches nan as well
+            self.model.zero_grad()
+            return StepResult(mixed, own, 0.0)
+        sum_gradients(self.model, self.ranks)
+        fraction = self.optimizer.step(step)
+        self.model.zero_grad()
+        return StepResult(mixed, own, fraction)
+
+    def losses(self, inputs_BT: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None) -> tuple[Tensor, Tensor]:
+        device = self.execution.device
+        inputs_BT, targets_BT = inputs_BT.to(device), targets_BT.to(device)
+        prior_BTP = None if prior_BTP is None else prior_BTP.to(device)
+        with self.autocast():
+            x_BTD, values = self.model.embed(inputs_BT)
+            return self.trunk(x_BTD, values, targets_BT, prior_BTP)

@@ -1,0 +1,247 @@
+"""The `measure` stage: what this machine should use (precision, compile, micro-batch), and how many steps the minutes buy.
+
+Each candidate trains for a moment on the real batches. The choice is kept per machine and recipe, so that a second run of a
+recipe takes the same number of steps; it is written into the run's recipe, which then depends on no clock.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seedbed.errors import InputError, SeedbedError
+from seedbed.files import read_json, sha256_json, write_json
+from seedbed.model.arithmetic import training_flops_per_token
+from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.recipe.schema import Recipe
+from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
+from seedbed.run.receipt import code_sha256
+from seedbed.run.stages import StageContext
+from seedbed.tokens.loader import Loader
+from seedbed.tokens.tokenizer import Tokenizer
+from seedbed.train.data import TrainingData
+from seedbed.train.engine import Engine, Execution
+from seedbed.train.parallel import Ranks
+
+WARM_STEPS = 3
+MEASURED_SECONDS = 2.0
+COLD_COMPILE_SECONDS = 35.0  # two cores, 4 layers (docs/experiments/first-light.md); a warm cache takes 3 to 6
+COMPILED_SPEEDUP = 1.3  # what compiling gains at least on a CPU at width 128 to 256 (same place)
+# Share of the training time that validation, samples and checkpoints take (measured: 3 to 4%).
+RESERVED_FRACTION = 0.05
+
+
+def choose_device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device: 'cuda' was asked for and torch sees no CUDA device: use cpu or auto")
+    return wanted
+
+
+def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
+    """The transformer that a resolved recipe describes."""
+    model = recipe.model
+    assert model.layers and model.width and model.heads and model.kv_heads and model.mlp_width and model.context
+    base = TransformerConfig(
+        vocab_size, model.layers, model.width, model.heads, model.kv_heads, model.mlp_width, model.context
+    )
+    config = ARCHITECTURES[model.architecture](base)
+    return replace(config, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
+
+
+def open_data(context: StageContext) -> TrainingData:
+    recipe = context.recipe
+    assert recipe.model.context and recipe.train.batch_tokens
+    rows = recipe.train.batch_tokens // recipe.model.context
+    loader = Loader(context.inputs["tokenize"].path / "train", recipe.model.context, rows, recipe.seed)
+    order = recipe.model.prior_order or 0
+    return TrainingData(loader, context.inputs["count"].path / "train.prior" if order else None, order)
+
+
+def has_compiler(device: str) -> bool:
+    """Whether torch.compile can work here: Triton for CUDA, a C++ compiler for the CPU."""
+    if device == "cuda":
+        return sys.platform == "linux"
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+
+
+def run_measure(context: StageContext) -> dict[str, Any]:
+    started = time.monotonic()
+    recipe, train = context.recipe, context.recipe.train
+    device = choose_device(train.device)
+    threads = train.threads or usable_cores()[0]
+    identity = sha256_json(
+        [recipe.model_dump(mode="json", exclude={"cost"}), describe(), code_sha256(), context.inputs["tokenize"].digest]
+    )
+    kept = read_kept(identity)
+    if kept is not None:
+        write_json(context.path / "measure.json", kept)
+        return kept
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
+    vocab_size = Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json").vocab_size
+    config = model_config(recipe, vocab_size)
+    data = open_data(context)
+    rows = data.loader.batch_rows
+    precisions = choose_precisions(train.precision, device)
+    tried: list[dict[str, Any]] = []
+    best: tuple[float, Execution, Engine] | None = None
+
+    def attempt(execution: Execution) -> float:
+        nonlocal best
+        context.progress(len(tried), 3, "candidates")
+        engine, entry = time_candidate(context, config, execution, data)
+        tried.append(entry)
+        seconds = entry["step_seconds"]
+        if best is None or seconds < best[0]:
+            best = (seconds, entry_execution(execution, entry), engine)
+        return seconds
+
+    micro_rows = train.micro_batch_rows or rows
+    base = Execution(device, precisions[0], False, threads, micro_rows)
+    if train.compile != "on":
+        for precision in precisions:
+            attempt(replace(base, precision=precision))
+    eager = best[0] if best else None
+    remaining = horizon_seconds(recipe, config, eager) - (time.monotonic() - started)
+    if train.compile == "on" and not has_compiler(device):
+        raise InputError("train.compile: 'on' needs a C++ compiler (or Triton on a GPU): install one, or use auto")
+    if train.compile == "on" or (
+        train.compile == "auto"
+        and has_compiler(device)
+        and remaining * (1 - 1 / COMPILED_SPEEDUP) > expected_compile_seconds(config, base)
+    ):
+        precision = best[1].precision if best else precisions[0]
+        attempt(replace(base, precision=precision, compile=True))
+        remember_compiled(config, base)
+    assert best is not None
+    step_seconds, execution, engine = best
+    steps = horizon_steps(recipe, config, step_seconds, time.monotonic() - started)
+    summary = {
+        "device": device,
+        "precision": execution.precision,
+        "compile": execution.compile,
+        "threads": execution.threads,
+        "micro_batch_rows": execution.micro_batch_rows,
+        "steps": steps,
+        "step_seconds": round(step_seconds, 5),
+        "seconds": round(time.monotonic() - started, 2),
+        "candidates": tried,
+    }
+    context.state["engine"] = engine
+    write_json(context.path / "measure.json", summary)
+    keep(identity, summary)
+    return summary
+
+
+def choose_precisions(wanted: str, device: str) -> list[str]:
+    if wanted != "auto":
+        return [wanted]
+    if device == "cuda":
+        return ["bfloat16"]
+    return ["float32", "bfloat16"] if "bfloat16" in accelerated_dtypes() else ["float32"]
+
+
+def time_candidate(
+    context: StageContext, config: TransformerConfig, execution: Execution, data: TrainingData
+) -> tuple[Engine, dict[str, Any]]:
+    """An engine for `execution`, and the median of its step times after warming up. Halves the micro-batch to fit memory."""
+    while True:
+        try:
+            started = time.monotonic()
+            engine = Engine(config, context.recipe.train, 10**6, context.recipe.seed, execution, data, Ranks())
+            engine.step(0)
+            first_step = time.monotonic() - started
+            break
+        except torch.cuda.OutOfMemoryError:
+            if execution.micro_batch_rows % 2:
+                raise SeedbedError(
+                    "model.size: the model does not fit this GPU's memory: choose a smaller one"
+                ) from None
+            torch.cuda.empty_cache()
+            execution = replace(execution, micro_batch_rows=execution.micro_batch_rows // 2)
+    times: list[float] = []
+    step = 1
+    while len(times) < WARM_STEPS + 3 or sum(times[WARM_STEPS:]) < MEASURED_SECONDS:
+        context.check_stop()
+        begin = time.perf_counter()
+        engine.step(step)
+        times.append(time.perf_counter() - begin)
+        step += 1
+    return engine, {
+        "precision": execution.precision,
+        "compile": execution.compile,
+        "micro_batch_rows": execution.micro_batch_rows,
+        "first_step_seconds": round(first_step, 2),
+        "step_seconds": round(statistics.median(times[WARM_STEPS:]), 5),
+    }
+
+
+def entry_execution(execution: Execution, entry: dict[str, Any]) -> Execution:
+    return replace(execution, micro_batch_rows=entry["micro_batch_rows"])
+
+
+def horizon_seconds(recipe: Recipe, config: TransformerConfig, step_seconds: float | None) -> float:
+    """About how long training will take, to judge whether compiling pays."""
+    train = recipe.train
+    if train.minutes is not None:
+        return train.minutes * 60
+    return horizon_steps(recipe, config, 1.0, 0.0) * (step_seconds or 1.0)
+
+
+def horizon_steps(recipe: Recipe, config: TransformerConfig, step_seconds: float, spent_seconds: float) -> int:
+    """The steps that the recipe's horizon comes to, at least one."""
+    train = recipe.train
+    assert train.batch_tokens
+    if train.steps is not None:
+        return train.steps
+    if train.tokens is not None:
+        return max(1, round(train.tokens / train.batch_tokens))
+    if train.flops is not None:
+        return max(1, round(train.flops / (training_flops_per_token(config) * train.batch_tokens)))
+    assert train.minutes is not None
+    left = (train.minutes * 60 - spent_seconds) * (1 - RESERVED_FRACTION)
+    return max(1, int(left / step_seconds))
+
+
+def compile_marker(config: TransformerConfig, execution: Execution) -> Path:
+    identity = sha256_json([config.to_json(), execution.device, execution.threads, torch.__version__, code_sha256()])
+    return cache_dir() / "compiled" / identity[:24]
+
+
+def expected_compile_seconds(config: TransformerConfig, execution: Execution) -> float:
+    """A guess: cold, or warm when this shape was compiled here before."""
+    depth = config.layers / 4
+    return (6.0 if compile_marker(config, execution).exists() else COLD_COMPILE_SECONDS) * max(1.0, depth)
+
+
+def remember_compiled(config: TransformerConfig, execution: Execution) -> None:
+    try:
+        marker = compile_marker(config, execution)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError:
+        pass  # a read-only cache: the next run expects a cold compile
+
+
+def read_kept(identity: str) -> dict[str, Any] | None:
+    path = cache_dir() / "measured" / f"{identity[:24]}.json"
+    try:
+        return read_json(path) if path.is_file() else None
+    except SeedbedError:
+        return None
+
+
+def keep(identity: str, summary: dict[str, Any]) -> None:
+    try:
+        path = cache_dir() / "measured" / f"{identity[:24]}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, summary)
+    except OSError:
+        pass  # a read-only cache: the next run measures again

@@ -1,0 +1,74 @@
+"""Data parallelism: ranks hold the same weights, each works on its rows of the global batch, and gradients are summed.
+
+`torchrun` starts the ranks. Sparse gradients of the tables are gathered, dense ones reduced in one flat buffer.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from seedbed.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, rows: int) -> tuple[int, int]:
+        """First and last + 1 row of this rank's share of a global batch."""
+        if rows % self.world:
+            raise InputError(f"train.batch_tokens: {rows} rows do not divide among {self.world} ranks: change either")
+        each = rows // self.world
+        return self.rank * each, (self.rank + 1) * each
+
+
+def join_ranks() -> Ranks:
+    """Join the process group that torchrun describes in the environment; alone without one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Ranks()
+    if not dist.is_initialized():
+        use_cuda = torch.cuda.is_available()
+        if use_cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        # the first stages run on rank 0 alone while the others wait
+        dist.init_process_group("nccl" if use_cuda else "gloo", timeout=timedelta(hours=12))
+    return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def sum_gradients(model: nn.Module, ranks: Ranks) -> None:
+    """Sum every gradient over the ranks, in place."""
+    if ranks.world == 1:
+        return
+    dense: list[Tensor] = []
+    for parameter in model.parameters():
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if gradient.is_sparse:
+            indices, values = gradient._indices().contiguous(), gradient._values().contiguous()
+            all_indices = [torch.empty_like(indices) for _ in range(ranks.world)]
+            all_values = [torch.empty_like(values) for _ in range(ranks.world)]
+            dist.all_gather(all_indices, indices)
+            dist.all_gather(all_values, values)
+            parameter.grad = torch.sparse_coo_tensor(torch.cat(all_indices, 1), torch.cat(all_values), gradient.shape)
+        else:
+            dense.append(gradient)
+    flat = torch.cat([g.flatten() for g in dense])
+    dist.all_reduce(flat)
+    for gradient, summed in zip(dense, flat.split([g.numel() for g in dense]), strict=True):
+        gradient.copy_(summed.view_as(gradient))
+
+
+def sum_scalars(values: Tensor, ranks: Ranks) -> Tensor:
+    if ranks.world > 1:
+        dist.all_reduce(values)
+    return values

@@ -1,0 +1,53 @@
+"""The stages `count`, `measure` and `train`: what each depends on.
+
+Torch is imported when one of them runs, not to know its key.
+"""
+
+from typing import Any
+
+from seedbed.recipe.schema import Recipe
+from seedbed.run.stages import Stage, StageContext
+
+
+def count_config(recipe: Recipe) -> Any:
+    return {"order": recipe.model.prior_order}
+
+
+def measure_config(recipe: Recipe) -> Any:
+    return {"seed": recipe.seed, "model": recipe.model.model_dump(), "train": recipe.train.model_dump()}
+
+
+def train_config(recipe: Recipe) -> Any:
+    """What weights, losses and samples depend on: not how often checkpoints are written."""
+    return {
+        "seed": recipe.seed,
+        "model": recipe.model.model_dump(),
+        "train": recipe.train.model_dump(exclude={"checkpoint_seconds", "keep_checkpoints"}),
+        "evaluate": recipe.evaluate.model_dump(include={"prompts", "temperature", "top_k"}),
+    }
+
+
+def run_count(context: StageContext) -> dict[str, Any]:
+    from seedbed.train.count import run_count as run
+
+    return run(context)
+
+
+def run_measure(context: StageContext) -> dict[str, Any]:
+    from seedbed.train.measure import run_measure as run
+
+    return run(context)
+
+
+def run_train(context: StageContext) -> dict[str, Any]:
+    from seedbed.train.loop import run_train as run
+
+    return run(context)
+
+
+DATA = ("tokenizer", "tokenize", "count")
+STAGES = {
+    "count": Stage("count", 1, ("tokenize",), count_config, run_count),
+    "measure": Stage("measure", 1, DATA, measure_config, run_measure, volatile=("measure.json",)),
+    "train": Stage("train", 1, DATA, train_config, run_train, resumable=True, volatile=("history.json",)),
+}
