@@ -1,0 +1,19 @@
+"""From what a user names to a model that can be asked: a run folder whose training is finished, or a model folder."""
+
+from pathlib import Path
+
+from seedbed.errors import InputError
+from seedbed.run.folder import RunFolder
+
+
+def find_model(path: Path) -> Path:
+    """The model folder that `path` is, or that the run at `path` trained. Raises InputError."""
+    if (path / "config.json").is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(
+            f"{path}: no such folder: give a run's folder, or a folder with config.json and model.safetensors"
+        )
+    if not (path / "recipe.toml").is_file():
+        raise InputError(f"{path} is neither a run's folder (no recipe.toml) nor a model folder (no config.json)")
+    return RunFolder.existing(path).stage_path("train")
