@@ -78,12 +78,12 @@ def distinct_ngrams(data: NDArray[np.uint8], order: int) -> tuple[NDArray[np.uin
         parts.append(count_sorted(keys))
     keys, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     by_key = np.argsort(keys, kind="stable")
-    starts = group_starts(keys[by_key])
+    starts = group_starts(keys[by_key])[: len(keys)]  # of no keys it gives one start
     return keys[by_key][starts], np.add.reduceat(counts[by_key], starts, dtype=np.uint32)
 
 
 def count_sorted(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-    starts = group_starts(keys)
+    starts = group_starts(keys)[: len(keys)]
     return keys[starts], np.diff(np.append(starts, len(keys))).astype(np.uint32)
 
 

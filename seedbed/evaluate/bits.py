@@ -56,7 +56,7 @@ def score_split(
 
 
 def bits_per_byte(scores: dict[str, dict[str, Any]], of: str = "model") -> dict[str, float]:
-    """ "all" and each domain -> bits per byte, from what `score_split` gives; "all" weighs every byte the same."""
+    """Bits per byte of "all" and of each domain, from what `score_split` gives; "all" weighs every byte the same."""
     total = sum(entry["bytes"] for entry in scores.values())
     overall = sum(entry[of] * entry["bytes"] for entry in scores.values()) / total if total else math.nan
     return {ALL: overall, **{domain: entry[of] for domain, entry in scores.items()}}
@@ -68,10 +68,9 @@ def score_stream(
     batch_rows: int | None = None,
     on_tokens: Callable[[int], None] = lambda count: None,
 ) -> tuple[float, float]:
-    """Bits of all tokens of a stream: of the model, and of its transformer alone. `on_tokens`: told how many
-    tokens each batch scored.
+    """Bits of all tokens of a stream: of the model, and of its transformer alone.
 
-    Leaves the transformer in the mode it found it in.
+    `on_tokens` is told how many tokens each batch scored. Leaves the transformer in the mode it found it in.
     """
     context, num_tokens = model.config.context, len(stream.tokens)
     slide = slide_of(context)
@@ -85,19 +84,19 @@ def score_stream(
     if prior is not None:
         prior = np.concatenate((prior[1:], np.zeros((length - num_tokens, prior.shape[1]), np.float32)))
         prior = sliding_window_view(prior, context, axis=0)[::slide].swapaxes(1, 2)
-    position = np.arange(num_windows)[:, None] * slide + np.arange(context)
-    scored = (position < num_tokens) & ((np.arange(context) >= context - slide) | (position < context))
+    first = np.arange(num_windows)[:, None] * slide
+    offset = np.arange(context)
+    scored = (first + offset < num_tokens) & ((first == 0) | (offset >= context - slide))
     rows = batch_rows or max(1, LOGITS_BYTES // (4 * context * model.config.padded_vocab_size))
     nats = np.zeros(2)
     was_training = model.transformer.training
     model.transformer.eval()
     try:
         for start in range(0, num_windows, rows):
-            batch = torch.from_numpy(np.ascontiguousarray(windows[start : start + rows])).to(model.device)
+            batch = torch.from_numpy(windows[start : start + rows].copy()).to(model.device)
             prior_BTP = None
             if prior is not None:
-                part = np.ascontiguousarray(prior[start : start + rows], np.float32)
-                prior_BTP = torch.from_numpy(part).to(model.device)
+                prior_BTP = torch.from_numpy(prior[start : start + rows].copy()).to(model.device)
             losses = model.losses(batch[:, :-1], batch[:, 1:], prior_BTP)
             mask = torch.from_numpy(scored[start : start + rows])
             nats += [part_BT.cpu().double()[mask].sum().item() for part_BT in losses]
