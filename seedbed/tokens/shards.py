@@ -9,6 +9,7 @@ A document lies in one shard; the shards joined in order are the stream that the
 """
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from seedbed.files import read_json, sha256_file, write_json
 
 FORMAT = 1
 MAX_SHARD_TOKENS = 100_000_000
-ROWS_PER_GROUP = 16_384
+ROWS_PER_GROUP = 4096
 MANIFEST_FILE = "manifest.json"
 DOCUMENTS_FILE = "documents.parquet"
 EOS_RULE = "appended to every document"
@@ -35,7 +36,7 @@ DOCUMENT_SCHEMA = pa.schema(
         ("num_bytes", pa.int64()),
     ]
 )
-SHARD_FIELDS = {"file", "index", "num_tokens", "num_documents", "sha256", "index_sha256"}
+DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 MANIFEST_FIELDS = {
     "dtype",
     "vocab_size",
@@ -70,7 +71,7 @@ class DocumentSpan(NamedTuple):
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """Little-endian u16 where every id fits, else u32."""
-    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+    return DTYPES["uint16" if vocab_size <= 2**16 else "uint32"]
 
 
 class ShardWriter:
@@ -120,7 +121,7 @@ class ShardWriter:
         self._sidecar.close()
         manifest = {
             "format": FORMAT,
-            "dtype": "uint16" if self.dtype.itemsize == 2 else "uint32",
+            "dtype": self.dtype.name,
             "vocab_size": self.vocab_size,
             "eos_id": self.eos_id,
             "eos_rule": EOS_RULE,
@@ -168,7 +169,7 @@ class ShardReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self.dtype = token_dtype(2**16 if self.manifest["dtype"] == "uint16" else 2**32)
+        self.dtype = DTYPES[self.manifest["dtype"]]
         self.num_tokens: int = self.manifest["num_tokens"]
         self.num_documents: int = self.manifest["num_documents"]
         shards = self.manifest["shards"]
@@ -180,7 +181,7 @@ class ShardReader:
         self.first_token = np.cumsum([0, *(shard["num_tokens"] for shard in shards)])
         self.first_document = np.cumsum([0, *(shard["num_documents"] for shard in shards)])
         self._sidecar: pq.ParquetFile | None = None
-        self._group: tuple[int, list[DocumentRecord]] = (-1, [])
+        self._row_group = lru_cache(maxsize=16)(self._read_row_group)
 
     def read_into(self, out: np.ndarray, start: int) -> None:
         """Fill `out` with the stream from token `start` on, in its dtype; past the end it goes on at token 0."""
@@ -230,17 +231,17 @@ class ShardReader:
         return found
 
     def record(self, document: int) -> DocumentRecord:
-        """What the sidecar says of a document. One row group is kept in memory."""
-        if self._sidecar is None:
-            try:
-                self._sidecar = pq.ParquetFile(self.folder / DOCUMENTS_FILE)
-            except (pa.ArrowException, OSError):
-                raise damaged(self.folder / DOCUMENTS_FILE, "is missing or not Parquet") from None
+        """What the sidecar says of a document. The row groups last asked for stay in memory."""
         group, row = divmod(document, ROWS_PER_GROUP)
-        if self._group[0] != group:
-            table = self._sidecar.read_row_group(group)
-            self._group = (group, [DocumentRecord(**fields) for fields in table.to_pylist()])
-        return self._group[1][row]
+        return DocumentRecord(**self._row_group(group).slice(row, 1).to_pylist()[0])
+
+    def _read_row_group(self, group: int) -> pa.Table:
+        try:
+            if self._sidecar is None:
+                self._sidecar = pq.ParquetFile(self.folder / DOCUMENTS_FILE)
+            return self._sidecar.read_row_group(group)
+        except (pa.ArrowException, OSError):
+            raise damaged(self.folder / DOCUMENTS_FILE, "is missing or damaged") from None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -252,13 +253,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise damaged(path, f"is not a manifest of format {FORMAT}")
     missing = MANIFEST_FIELDS - manifest.keys()
-    if missing or any(SHARD_FIELDS - shard.keys() for shard in manifest["shards"]):
-        raise damaged(path, f"lacks fields ({', '.join(sorted(missing)) or 'of a shard'})")
-    if any(
-        sum(shard[name] for shard in manifest["shards"]) != manifest[name] for name in ("num_tokens", "num_documents")
-    ):
+    if missing:
+        raise damaged(path, f"lacks fields ({', '.join(sorted(missing))})")
+    shards = manifest["shards"]
+    if manifest["dtype"] not in list(DTYPES) or not isinstance(shards, list) or not all(map(describes_shard, shards)):
+        raise damaged(path, "does not describe its shards")
+    if any(sum(shard[name] for shard in shards) != manifest[name] for name in ("num_tokens", "num_documents")):
         raise damaged(path, "has totals that are not the sums of its shards")
     return manifest
+
+
+def describes_shard(entry: Any) -> bool:
+    texts, counts = ("file", "index", "sha256", "index_sha256"), ("num_tokens", "num_documents")
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(name), str) for name in texts)
+        and all(isinstance(entry.get(name), int) and entry[name] >= 0 for name in counts)
+    )
 
 
 def check_size(path: Path, expected: int) -> None:

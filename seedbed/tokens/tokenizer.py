@@ -79,7 +79,9 @@ class Tokenizer:
             return cls(document, data)
         except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot use
             reason = next(iter(str(error).splitlines()), "no reason given")
-            raise InputError(f"tokenizer {path}: the tokenizers library refuses it ({reason}): export it again") from None
+            raise InputError(
+                f"tokenizer {path}: the tokenizers library refuses it ({reason}): export it again"
+            ) from None
 
     def save(self, path: Path) -> None:
         write_bytes(path, self._data)

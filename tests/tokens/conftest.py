@@ -1,4 +1,5 @@
-import json
+import json.decoder
+import json.encoder
 import logging
 import textwrap
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from seedbed.tokens.tokenizer import Tokenizer
 MANY_SCRIPTS = """\
 Grüße aus Köln: naïve café, Ångström, e\u0301 — “quotes”… 12,345.67 € ½ Ⅷ
 Привет, мир! Ελληνικά. עברית العربية ٣٤٥ हिन्दी १२३ 한국어 漢字かな交じり文。 ไทย 👩‍👩‍👧‍👦 🇩🇪
-don't DON'T we'LL I'm\tCamelCaseHTTPParser snake_case 0x1F\r\n\r\n   indented\n\n\n// a/b/c --- === $$x^2$$ \u00a0\u3000\u200b
+don't DON'T we'LL I'm\tCamelCaseHTTPParser snake_case 0x1F\r\n\r\n
+   indented\n\n\n// a/b/c --- === $$x^2$$ \u00a0\u3000\u200b
 """
 COLUMNS = ("id", "text", "source", "origin", "licence", "date", "language", "domain", "bytes_in", "split", "metadata")
 
@@ -26,8 +28,8 @@ COLUMNS = ("id", "text", "source", "origin", "licence", "date", "language", "dom
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     """About 120 KB of real text: modules of the standard library, whole, and one text in many scripts."""
-    modules = [json.decoder.__file__, json.encoder.__file__, logging.__file__, textwrap.__file__]  # type: ignore[attr-defined]
-    return [Path(name).read_text(encoding="utf-8") for name in modules] + [MANY_SCRIPTS]
+    modules = [json.decoder, json.encoder, logging, textwrap]
+    return [Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules] + [MANY_SCRIPTS]
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +74,9 @@ def make_context(tmp_path: Path) -> Callable[..., StageContext]:
 def make_shards(tmp_path: Path) -> Callable[..., Path]:
     """Shards of documents given as lists of ids; the end-of-text id is the last of the vocabulary."""
 
-    def make(documents: list[list[int]], vocab_size: int = 1000, max_shard_tokens: int = 10**8, name: str = "train") -> Path:
+    def make(
+        documents: list[list[int]], vocab_size: int = 1000, max_shard_tokens: int = 10**8, name: str = "train"
+    ) -> Path:
         folder = tmp_path / name
         writer = ShardWriter(folder, vocab_size, vocab_size - 1, "0" * 64, max_shard_tokens)
         for number, tokens in enumerate(documents):

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def slow_training(texts: list[str], num_tokens: int, pattern: str) -> list[bytes
     while len(tokens) < num_tokens:
         pairs: Counter[tuple[int, int]] = Counter()
         for word, ids in spelled.items():
-            for pair in zip(ids, ids[1:], strict=False):
+            for pair in pairwise(ids):
                 pairs[pair] += words[word]
         if not pairs:
             break

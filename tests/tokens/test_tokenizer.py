@@ -16,7 +16,9 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "tokenizers"
 
 # Assigned characters only: gigatoken knows Unicode 17, whose new letters `tokenizers` 0.23 still takes for symbols.
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cn"))
-TRICKY = st.sampled_from([" ", "  ", "\n", "\r\n", "\t", "'s", "'LL", "1", "12345", "a", "Zz", "_", "//", "\u3000", "é", "e\u0301"])
+TRICKY = st.sampled_from(
+    [" ", "  ", "\n", "\r\n", "\t", "'s", "'LL", "1", "12345", "a", "Zz", "_", "//", "\u3000", "é", "e\u0301"]
+)
 TEXT = st.one_of(st.text(CHARACTERS), st.lists(st.one_of(TRICKY, st.text(CHARACTERS, max_size=3))).map("".join))
 
 
@@ -82,7 +84,9 @@ def test_special_tokens_decode_to_nothing_and_padded_rows_to_a_mark(tokenizer: T
 
 @settings(deadline=None)
 @given(st.binary(), st.integers(1, 5))
-def test_a_stream_of_tokens_gives_the_same_text_and_no_half_characters(tokenizer: Tokenizer, data: bytes, chunk: int) -> None:
+def test_a_stream_of_tokens_gives_the_same_text_and_no_half_characters(
+    tokenizer: Tokenizer, data: bytes, chunk: int
+) -> None:
     ids = tokenizer.encode_bytes(data)
     stream = tokenizer.stream_decoder()
     parts = [stream.push(ids[start : start + chunk]) for start in range(0, len(ids), chunk)] + [stream.finish()]
@@ -97,7 +101,11 @@ def test_a_character_appears_with_its_last_byte(tokenizer: Tokenizer) -> None:
 def test_a_saved_tokenizer_loads_as_the_same(tokenizer: Tokenizer, texts: list[str], tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "t.json")
     loaded = Tokenizer.load(tmp_path / "t.json")
-    assert (loaded.sha256, loaded.vocab_size, loaded.eos_id) == (tokenizer.sha256, tokenizer.vocab_size, tokenizer.eos_id)
+    assert (loaded.sha256, loaded.vocab_size, loaded.eos_id) == (
+        tokenizer.sha256,
+        tokenizer.vocab_size,
+        tokenizer.eos_id,
+    )
     assert np.array_equal(loaded.encode(texts[0]), tokenizer.encode(texts[0]))
 
 
@@ -197,7 +205,11 @@ def test_a_byte_level_file_that_lacks_bytes_is_refused(tmp_path: Path) -> None:
 
 
 @settings(deadline=None)
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_any_json_is_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.mktemp("json") / "x.json"
     path.write_text(json.dumps({"model": {"type": "BPE", "vocab": value, "merges": value}, "decoder": value}))
