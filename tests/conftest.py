@@ -234,12 +234,14 @@ def write_train(path: Path) -> dict[str, Any]:
 
 def write_evaluate(path: Path) -> dict[str, Any]:
     rows = {
-        "all": {"bytes": 800_000, "model": 1.79, "gzip": 2.93, "xz": 2.41, "ngram": 2.22},
+        "all": {"bytes": 800_000, "model": 1.79, "transformer": 1.95, "gzip": 2.93, "xz": 2.41, "ngram": 2.22},
         "speeches": {"bytes": 400_000, "model": 1.71, "gzip": 2.91, "xz": 2.44, "ngram": 2.11},
         "code": {"bytes": 400_000, "model": 1.87, "gzip": 2.32, "xz": 1.84, "ngram": 2.33},
     }
-    write_json(path / "evaluation.json", {"bits_per_byte": rows, "context": 128, "slide": 64})
-    samples = [{"prompt": p, "text": f" {HOSTILE}", "seed": 1, "temperature": 0.8} for p in PROMPTS]
+    write_json(
+        path / "evaluation.json", {"bits_per_byte": rows, "context": 128, "slide": 64, "copied": {"held_out": 0.19}}
+    )
+    samples = [{"prompt": p, "text": f" {HOSTILE}", "seed": 1, "temperature": 0.8, "copied": 0.25} for p in PROMPTS]
     write_json(path / "samples.json", samples)
     return {}
 

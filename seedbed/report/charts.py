@@ -10,8 +10,11 @@ AXES = ("tokens", "seconds", "flops")
 NUM_COLOURS = 8
 
 
-def loss_chart(steps: list[dict[str, Any]], losses: Any) -> dict[str, Any]:
-    """Training loss in nats per token: each step (thinned), and the running mean over a fortieth of the run."""
+def loss_chart(steps: list[dict[str, Any]], losses: Any, transformer_losses: Any = None) -> dict[str, Any]:
+    """Training loss in nats per token: each step (thinned), and the running mean over a fortieth of the run.
+
+    `transformer_losses`, where they differ, are the transformer's without its n-gram expert.
+    """
     if losses is not None and len(losses):
         values = np.asarray(losses, dtype=np.float64)
         at_steps = np.arange(1, len(values) + 1, dtype=np.float64)
@@ -20,14 +23,13 @@ def loss_chart(steps: list[dict[str, Any]], losses: Any) -> dict[str, Any]:
         at_steps = np.array([step["step"] for step in steps], dtype=np.float64)
     keep = thin(len(values))
     axes = {name: interpolate(steps, name, at_steps[keep]) for name in AXES}
-    smooth = running_mean(values, max(1, len(values) // 40))
-    return figure(
-        [
-            line("each step", values[keep], axes, "faint", width=1),
-            line("running mean", smooth[keep], axes, "c0", width=2.2),
-        ],
-        tickformat=".2f",
-    )
+    span = max(1, len(values) // 40)
+    traces = [{**line("each step", values[keep], axes, "faint", width=1), "showlegend": False}]
+    alone = None if transformer_losses is None else np.asarray(transformer_losses, dtype=np.float64)
+    if alone is not None and len(alone) == len(values) and not np.array_equal(alone, values, equal_nan=True):
+        traces.append(line("transformer alone", running_mean(alone, span)[keep], axes, "c1", width=1.8))
+    traces.append(line("the model", running_mean(values, span)[keep], axes, "c0", width=2.2))
+    return figure(traces, tickformat=".2f", legend=True)
 
 
 def validation_chart(validations: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, Any]:

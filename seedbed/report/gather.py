@@ -38,6 +38,7 @@ class RunData:
     model: dict[str, Any] | None = None
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     losses: Any = None  # float32 array, one per step, nats per token
+    transformer_losses: Any = None  # likewise, of the transformer without its n-gram expert
     evaluation: dict[str, Any] | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
 
@@ -60,7 +61,9 @@ def gather(folder: "RunFolder", recipe: Recipe, receipt: dict[str, Any]) -> RunD
     data.measure = optional_json(paths, "measure", "measure.json")
     data.model = optional_json(paths, "train", "config.json")
     data.history = optional_json(paths, "train", "history.json") or history_of_events(folder.events())
-    data.losses = read_losses(paths["train"] / "losses.npy") if "train" in paths else None
+    if "train" in paths:
+        data.losses = read_losses(paths["train"] / "losses.npy")
+        data.transformer_losses = read_losses(paths["train"] / "transformer_losses.npy")
     data.evaluation = optional_json(paths, "evaluate", "evaluation.json")
     data.samples = optional_json(paths, "evaluate", "samples.json") or []
     return data

@@ -28,7 +28,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: int, to
     if total and marks:
         marks[-1] = ' class="total"'
     body = "".join(f"<tr{mark}>{line}</tr>" for mark, line in zip(marks, lines, strict=True))
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    prose = (
+        ' class="prose"' if len(header) > 3 and len(header) - numeric > 1 else ""
+    )  # words need room that a phone has not
+    return f'<div class="scroll"><table{prose}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def facts(items: Iterable[tuple[str, str, str]]) -> str:

@@ -9,7 +9,7 @@ from seedbed.recipe.resolve import dump_recipe
 from seedbed.report import charts
 from seedbed.report.gather import RunData
 from seedbed.report.html import bars, chart, esc, facts, section, table, tag
-from seedbed.report.sections import COMPRESSORS, data_section, evaluation_section, samples_section, tokens_section
+from seedbed.report.sections import PREDICTORS, data_section, evaluation_section, samples_section, tokens_section
 
 # What a page opened from a disk may do: run the scripts in it, and reach nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -74,8 +74,7 @@ def header(data: RunData) -> str:
     scores = (data.evaluation or {}).get("bits_per_byte", {}).get("all")
     if scores:
         title = f"A base model that needs <strong>{scores['model']:.2f} bits</strong> for a byte of text it never saw"
-        shown = {"model": "this model", **COMPRESSORS}
-        values = {label: scores[name] for name, label in shown.items() if scores.get(name) is not None}
+        values = {label: scores[name] for name, label in PREDICTORS.items() if scores.get(name) is not None}
         longest = max(values.values())
         rows = [
             (label, 0.0, value / longest, f"{value:.2f}", "own" if label == "this model" else "")
@@ -139,7 +138,7 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
     steps, validations = data.history.get("steps", []), data.history.get("validations", [])
     if not steps:
         return {}, ""
-    figures = {"loss": charts.loss_chart(steps, data.losses)}
+    figures = {"loss": charts.loss_chart(steps, data.losses, data.transformer_losses)}
     parts = [chart("loss", "Training loss", "nats per token")]
     if validations:
         figures["validation"] = charts.validation_chart(validations, steps)
@@ -186,7 +185,7 @@ def candidates_table(data: RunData) -> str:
                 esc(f"{entry['precision']}, {'compiled' if entry['compile'] else 'not compiled'}"),
                 counted(entry["micro_batch_rows"]),
                 f"{entry['first_step_seconds']:.1f} s",
-                f"{1000 * entry['step_seconds']:.1f} ms",
+                f"{1000 * entry['step_seconds']:,.1f} ms",
                 f"{'*' if chosen else ''}{counted(rate)}",
             ]
         )

@@ -8,7 +8,13 @@ from seedbed.report.gather import RunData
 from seedbed.report.html import bars, esc, section, table
 
 NUM_REFUSALS = 5
-COMPRESSORS = {"ngram": "byte n-gram", "xz": "xz", "gzip": "gzip"}
+PREDICTORS = {
+    "model": "this model",
+    "transformer": "transformer alone",
+    "ngram": "byte n-gram",
+    "xz": "xz",
+    "gzip": "gzip",
+}
 
 
 def data_section(data: RunData) -> str:
@@ -116,27 +122,32 @@ def evaluation_section(data: RunData) -> str:
     if not data.evaluation:
         return ""
     scores = data.evaluation["bits_per_byte"]
-    context, slide = data.evaluation.get("context"), data.evaluation.get("slide")
-    window = (
-        f" Each token saw up to {counted(context)} tokens before it; the window slid by {counted(slide)}."
-        if context and slide
-        else ""
-    )
     lead = (
         "Bits needed for a byte of text the model never trained on, beside general compressors and a byte n-gram model "
-        f"on the same text; lower is better.{window}"
+        "on the same text; lower is better."
     )
-    names = [name for name in COMPRESSORS if any(name in row for row in scores.values())]
+    context, slide = data.evaluation.get("context"), data.evaluation.get("slide")
+    if context and slide:
+        lead += f" Each token saw up to {counted(context)} tokens before it; the window slid by {counted(slide)}."
+    if scores.get("all", {}).get("transformer") is not None:
+        lead += " The model mixes what its transformer predicts with n-grams counted in the training text."
+    splits = data.evaluation.get("splits", {})
+    more = splits.items() if len(splits) > 1 else ()
+    tables = [f"<h3>{esc(name)}</h3>{score_table(rows)}" for name, rows in more]
+    return section("evaluation", "Evaluation", lead, score_table(scores), *tables)
+
+
+def score_table(scores: dict[str, dict[str, Any]]) -> str:
+    """A row a domain and one for all, the least bits of each marked."""
+    names = [name for name in PREDICTORS if any(row.get(name) is not None for row in scores.values())]
     rows = []
-    for domain in [*(name for name in scores if name != "all"), "all"]:
-        row = scores.get(domain)
-        if row:
-            shown = {name: row.get(name) for name in ("model", *names)}
-            least = min((value for value in shown.values() if value is not None), default=None)
-            cells = ["–" if v is None else f"{'*' if v == least else ''}{v:.3f}" for v in shown.values()]
-            rows.append([esc(domain), byte_size(row["bytes"]), *cells])
-    header = ["domain", "held out", "this model", *(COMPRESSORS[name] for name in names)]
-    return section("evaluation", "Evaluation", lead, table(header, rows, numeric=len(header) - 1, total=True))
+    for domain in [*(name for name in scores if name != "all"), *(name for name in scores if name == "all")]:
+        values = [scores[domain].get(name) for name in names]
+        least = min((value for value in values if value is not None), default=None)
+        cells = ["–" if v is None else f"{'*' if v == least else ''}{v:.3f}" for v in values]
+        rows.append([esc(domain), byte_size(scores[domain]["bytes"]), *cells])
+    header = ["domain", "held out", *(PREDICTORS[name] for name in names)]
+    return table(header, rows, numeric=len(header) - 1, total="all" in scores)
 
 
 def samples_section(data: RunData) -> str:
@@ -158,14 +169,19 @@ def samples_section(data: RunData) -> str:
             parts.append(
                 f'<details{opened}><summary>{esc(prompt.strip())}</summary><div class="grow">{rows}</div></details>'
             )
-    lead = (
-        "What the model writes after a prompt (strong). Nothing is picked: these are all the samples that were drawn."
-    )
+    lead = "What the model writes after a prompt (strong); none was picked."
+    shared = ((data.evaluation or {}).get("copied") or {}).get("held_out")
+    if shared is not None:
+        lead += (
+            " Copied is the share of a text's runs of 8 tokens that stand word for word in the training text; "
+            f"of held-out text {shared:.0%} do."
+        )
     return section("samples", "Samples", lead, *parts)
 
 
 def drawn(sample: dict[str, Any]) -> str:
-    return f"temperature {esc(sample['temperature'])}, seed {esc(sample['seed'])}"
+    copied = f", {sample['copied']:.0%} copied" if sample.get("copied") is not None else ""
+    return f"temperature {esc(sample['temperature'])}, seed {esc(sample['seed'])}{copied}"
 
 
 def moment(sample: dict[str, Any], scores: dict[int, Any]) -> str:

@@ -129,6 +129,7 @@ def step_line(step: dict[str, Any]) -> str:
 
 
 def scores_line(bits_per_byte: dict[str, float]) -> str:
-    overall = [f"{bits_per_byte['all']:.3f} bits/byte held out"] if "all" in bits_per_byte else []
-    domains = [f"{name} {value:.3f}" for name, value in bits_per_byte.items() if name != "all"]
-    return "  ".join(overall + domains)
+    """'1.987 bits/byte held out: code 2.345'; without an overall score the domains' alone."""
+    overall = f"{bits_per_byte['all']:.3f} " if "all" in bits_per_byte else ""
+    domains = "  ".join(f"{name} {value:.3f}" for name, value in bits_per_byte.items() if name != "all")
+    return f"{overall}bits/byte held out" + (f": {domains}" if domains else "")

@@ -27,6 +27,14 @@ def test_any_losses_make_a_figure(losses: list[float]) -> None:
     assert last == pytest.approx(losses[-1], rel=1e-4) if math.isfinite(losses[-1]) else last is None
 
 
+def test_the_transformer_alone_is_drawn_where_it_differs() -> None:
+    def names(alone: np.ndarray | None) -> list[str]:
+        return [trace["name"] for trace in charts.loss_chart(STEPS, np.ones(100), alone)["data"]]
+
+    assert names(np.full(100, 2.0)) == ["each step", "transformer alone", "the model"]
+    assert names(np.ones(100)) == names(None) == ["each step", "the model"]
+
+
 def test_steps_between_records_lie_on_the_line_between_them() -> None:
     meta = charts.loss_chart(STEPS, np.zeros(100))["data"][0]["meta"]
     assert meta["tokens"] == [10.0 * step for step in range(1, 101)]

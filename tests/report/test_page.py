@@ -73,7 +73,14 @@ def test_a_finished_run_shows_every_part(make_run: MakeRun) -> None:
         "float32, compiled",
     ):
         assert part in text
-    for part in ("at step 600", "Test CPU", "training continued from step 250", "seedbed run recipe.toml --out again"):
+    for part in (
+        "at step 600",
+        "Test CPU",
+        "training continued from step 250",
+        "25% copied",
+        "transformer alone",
+        "seedbed run recipe.toml --out again",
+    ):
         assert part in text
     sections = ["data", "tokens", "training", "evaluation", "samples", "receipt", "again"]
     assert [name for name in page.ids if name in sections] == sections

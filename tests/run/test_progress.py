@@ -92,7 +92,7 @@ def test_plain_lines_tell_the_story_on_their_stream_only(capsys: pytest.CaptureF
         "~7.2 kJ",
     ):
         assert part in told
-    assert "1.987 bits/byte held out  code 2.345" in told
+    assert "1.987 bits/byte held out: code 2.345" in told
     assert "\x1b" not in told
     assert capsys.readouterr() == ("", "")
 
