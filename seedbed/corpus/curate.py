@@ -174,19 +174,25 @@ def write_outputs(context: StageContext, scored: Scored, decisions: list[Decisio
         DocumentWriter(context.path) as documents,
         DecisionWriter(context.path / "decisions.parquet", schema) as table,
     ):
+        kept, last_reason = 0, ""
         for batch in read_documents(collect.path):
             for row in batch.to_pylist():
                 decision = decisions[document]
                 if document in wanted:
                     ids[document] = row["id"]
                 bytes_out = scored.num_bytes[document] if decision.verdict == KEPT else 0
-                table.add(decision_row(row, decision, ids, bytes_out, scored.scores_of(document)))
+                decided = decision_row(row, decision, ids, bytes_out, scored.scores_of(document))
+                table.add(decided)
                 if decision.verdict == KEPT:
                     row |= {"text": normalise.normalise(row["text"], form), "split": decision.split}
                     documents.add(row, bytes_out)
+                    kept += 1
+                else:
+                    last_reason = f"{row['id']}: {decided['reason']}"
                 document += 1
             share = SCORING_SHARE + (1 - SCORING_SHARE) * document / len(decisions)
-            context.progress(share * collect.summary["bytes"], collect.summary["bytes"], "bytes")
+            counts = {"kept": kept, "removed": document - kept, "last_reason": last_reason}
+            context.progress(share * collect.summary["bytes"], collect.summary["bytes"], "bytes", **counts)
         for row in read_decision_rows(collect.path / "quarantine.parquet"):
             table.add(row)
     yields = sum_yields(read_decision_rows(context.path / "decisions.parquet", COLUMNS))

@@ -98,6 +98,12 @@ class Board:
         elif kind == "cost":
             self.cost = cost_line(event, self.recipe)
 
+    def verdicts(self) -> str:
+        """Documents kept and refused so far, or "" before any."""
+        if self.kept is None:
+            return ""
+        return f"kept {counted(self.kept)}, refused {counted(self.removed or 0)}"
+
 
 def cost_line(event: dict[str, Any], recipe: Recipe) -> str:
     """What this process has spent so far, each figure marked `~` where it is an estimate."""

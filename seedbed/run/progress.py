@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from seedbed.quantities import counted, duration, printable
+from seedbed.quantities import duration, printable
 from seedbed.recipe.schema import Recipe
 from seedbed.run.board import Board, StageView, scores_line, step_line
 
@@ -43,7 +43,8 @@ class PlainProgress:
         elif kind == "stage_cached":
             self._write(f"{name}: kept from before")
         elif kind == "stage_end":
-            self._write(f"{name}: done in {event['seconds']:.1f} s")
+            verdict = f"  {board.verdicts()}" if name == "curate" else ""
+            self._write(f"{name}: done in {event['seconds']:.1f} s{verdict}".rstrip())
         elif kind in ("progress", "step") and event["time"] >= self._next.get(name, 0.0):
             self._next[name] = event["time"] + PLAIN_SECONDS
             self._write(f"{name}: {self._advance(name, event)}")
@@ -68,8 +69,8 @@ class PlainProgress:
             parts.append(step_line(event))
         elif stage.pace():
             parts.append(stage.pace())
-        if name == "curate" and board.kept is not None:
-            parts.append(f"kept {counted(board.kept)}, refused {counted(board.removed or 0)}")
+        if name == "curate" and board.verdicts():
+            parts.append(board.verdicts())
         if board.cost and event["kind"] == "step":
             parts.append(board.cost)
         return "  ".join(parts)
@@ -171,9 +172,7 @@ class TerminalProgress:
         if stage.state == "kept":
             return Text("=", style="green"), Text(name), Text("kept from before", style="dim"), ""
         if stage.state == "done":
-            detail = ""
-            if name == "curate" and board.kept is not None:
-                detail = f"kept {counted(board.kept)}, refused {counted(board.removed or 0)}"
+            detail = board.verdicts() if name == "curate" else ""
             if name == "train" and board.step:
                 detail = step_line(board.step)
             return (
@@ -190,8 +189,8 @@ class TerminalProgress:
             parts.append(step_line(board.step))
         elif stage.pace():
             parts.append(stage.pace())
-        if name == "curate" and board.kept is not None:
-            parts.append(f"kept {counted(board.kept)} refused {counted(board.removed or 0)}")
+        if name == "curate" and board.verdicts():
+            parts.append(board.verdicts())
         bar: RenderableType = Text(duration(now - stage.started), style="dim")
         if stage.total:
             bar = ProgressBar(total=stage.total, completed=stage.done, width=22)
