@@ -141,14 +141,17 @@ def price(joules: float, seconds: float, flops: float, kind: Kind, method: str, 
     )
 
 
-def total_cost(events: Iterable[dict[str, Any]], recipe: Recipe) -> Cost:
-    """The sum over processes of their last snapshot. A killed process loses at most the seconds since its last one."""
+def total_cost(events: Iterable[dict[str, Any]], recipe: Recipe, least_flops: float = 0.0) -> Cost:
+    """The sum over processes of their last snapshot. A killed process loses at most the seconds since its last one.
+
+    `least_flops`: what the model at hand is known to have taken, should such losses put the sum below it.
+    """
     snapshots = last_snapshots(events)
     methods = dict.fromkeys(snapshot["method"] for snapshot in snapshots)
     return price(
         joules=sum(snapshot["joules"] for snapshot in snapshots),
         seconds=sum(snapshot["seconds"] for snapshot in snapshots),
-        flops=sum(snapshot["flops"] for snapshot in snapshots),
+        flops=max(least_flops, sum(snapshot["flops"] for snapshot in snapshots)),
         kind="measured" if snapshots and all(s["energy"] == "measured" for s in snapshots) else "estimated",
         method=" | ".join(methods) or "nothing was recorded",
         config=recipe.cost,

@@ -24,8 +24,8 @@ def build_receipt(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
     """
     events = folder.events()
     records = stage_records(folder)
-    cost = total_cost(events, recipe)
     training = training_totals(folder, records, events)
+    cost = total_cost(events, recipe, training.get("flops", 0.0))
     receipt: dict[str, Any] = {
         "format": 1,
         "recipe": recipe.name,

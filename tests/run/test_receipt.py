@@ -47,6 +47,14 @@ def test_goodput_falls_when_a_run_was_killed(make_run: MakeRun) -> None:
     assert receipts[0]["interventions"] == []
 
 
+def test_flops_are_never_fewer_than_the_model_took(make_run: MakeRun) -> None:
+    folder = make_run()
+    lines = [line for line in folder.events_path.read_text().splitlines() if '"kind": "cost"' not in line]
+    folder.events_path.write_text("\n".join(lines) + "\n")  # every snapshot lost to kills
+    receipt = build_receipt(folder, folder.recipe())
+    assert receipt["cost"]["flops"]["value"] == receipt["training"]["flops"] == 600 * 2e10
+
+
 @pytest.mark.parametrize("until", ["collect", "tokenize", "train"])
 def test_an_unfinished_run_has_the_receipt_of_what_there_is(make_run: MakeRun, until: str) -> None:
     folder = make_run(until=until)
