@@ -59,7 +59,6 @@ def seedbed_config(base: TransformerConfig) -> TransformerConfig:
         zero_output_init=True,
         value_embeddings=True,
         residual_scalars=True,
-        logit_softcap=15.0,
     )
 
 

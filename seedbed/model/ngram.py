@@ -35,7 +35,7 @@ def ngram_keys(tokens: NDArray[np.integer], order: int, bits: int) -> KeyArray:
     exact = order * bits <= 64
     for back in range(order - 1, 0, -1):
         part = np.zeros(len(tokens), np.uint64)
-        part[back:] = tokens[: len(tokens) - back]
+        part[back:] = tokens[: max(0, len(tokens) - back)]
         if exact:
             context = (context << np.uint64(bits)) | part
         else:
@@ -229,7 +229,8 @@ def count(
         change[by_key[segments]] = discount_left[segments] - by_count[np.minimum(count_with[segments], 3)]
 
         # without this block: the context's total and the mass it passes down
-        total_removed, discount_removed = sum_by_context(private, change, shorter_keys, by_shorter_key, blocks)
+        padding = ngram_keys(np.zeros(1, tokens.dtype), shorter, bits)[0]
+        total_removed, discount_removed = sum_by_context(private, change, shorter_keys, by_shorter_key, blocks, padding)
         context_sizes = np.add.reduceat(gram_sizes, table.context_starts[:-1])
         total_left = np.repeat(table.totals, context_sizes) - total_removed[by_key]
         discounted = np.repeat(table.backoffs * table.totals, context_sizes) + discount_removed[by_key]
@@ -258,19 +259,26 @@ def segment_starts(sorted_keys: KeyArray, blocks: IntArray) -> IntArray:
 
 
 def sum_by_context(
-    private: NDArray[np.bool_], change: FloatArray, context_keys: KeyArray, by_context: IntArray, blocks: IntArray
+    private: NDArray[np.bool_],
+    change: FloatArray,
+    context_keys: KeyArray,
+    by_context: IntArray,
+    blocks: IntArray,
+    padding: np.uint64,
 ) -> tuple[FloatArray, FloatArray]:
     """For each position, the sums of `private` and `change` over the positions of its block that share its context.
 
     `context_keys` are the keys of the n-grams that end one position earlier, which are the contexts; `by_context` sorts them.
+    The first token's context is `padding`, the key of token 0 repeated.
     """
     follower = by_context + 1
     follower = follower[follower < len(blocks)]
     sorted_contexts = context_keys[follower - 1]
+    place = np.searchsorted(sorted_contexts, padding)
+    sorted_contexts, follower = np.insert(sorted_contexts, place, padding), np.insert(follower, place, 0)
     segments = segment_starts(sorted_contexts, blocks[follower])
     sizes = np.diff(np.append(segments, len(follower)))
     total, changed = np.zeros(len(blocks), np.float32), np.zeros(len(blocks), np.float32)
     total[follower] = np.repeat(np.add.reduceat(private[follower], segments, dtype=np.float32), sizes)
     changed[follower] = np.repeat(np.add.reduceat(change[follower], segments), sizes)
-    total[0], changed[0] = private[0], change[0]  # the first token has no context of its own
     return total, changed

@@ -1,7 +1,7 @@
 """The transformer, read top to bottom: tables look tokens up, layers mix them, the head predicts the next.
 
-`embed` gathers rows from the tables (whose gradients are sparse) and stays outside the compiler; `trunk` is all the dense
-arithmetic and is what gets compiled. Shapes: B rows, T tokens, D width, V padded vocabulary.
+`embed` gathers rows from the tables (whose gradients are sparse) and `mixed_losses` is a few large operations: both stay
+outside the compiler, which gets `hidden`, the layers. Shapes: B rows, T tokens, D width, V padded vocabulary.
 """
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seedbed.model.attention import Attention, LayerCache, rope_tables
 from seedbed.model.config import TransformerConfig
 from seedbed.model.feed_forward import FeedForward
+from seedbed.model.head_loss import head_loss
 
 HASH_MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # xxHash's 32-bit primes
 
@@ -188,31 +189,36 @@ class Transformer(nn.Module):
         softcap = self.config.logit_softcap
         return softcap * torch.tanh(logits / softcap) if softcap else logits
 
-    def trunk(
-        self, x_BTD: Tensor, value_embeddings: list[Tensor], targets_BT: Tensor, prior_BTP: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def mixed_losses(self, hidden_BTD: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None) -> tuple[Tensor, Tensor]:
         """Negative log-likelihoods [B, T] in nats of each target: of the prediction, and of the transformer alone.
 
-        This is the part that is compiled. `prior_BTP` holds the n-gram expert's log-probability of the target, then its
-        masses; without an expert it is None and the two results are one.
+        `prior_BTP` holds the n-gram expert's log-probability of the target, then its masses; without an expert it is None
+        and the two results are one.
         """
-        hidden_BTD = self.hidden(x_BTD, value_embeddings)
-        logits_BTV = self.cap(self.head(hidden_BTD).float())[..., : self.config.vocab_size]
-        own_BT = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none").view_as(targets_BT)
+        own_BT = self.own_losses(hidden_BTD, targets_BT)
         if prior_BTP is None:
             return own_BT, own_BT
         gate_BT = self.gate(hidden_BTD, prior_BTP[..., 1:])
         mixed_BT = torch.logaddexp(F.logsigmoid(gate_BT) - own_BT, F.logsigmoid(-gate_BT) + prior_BTP[..., 0])
         return -mixed_BT, own_BT
 
+    def own_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Negative log-likelihood [B, T] in nats of each target under the transformer alone."""
+        V, softcap = self.config.vocab_size, self.config.logit_softcap
+        hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
+        if hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32 and not softcap:
+            return head_loss(hidden_ND, self.head.weight[:V], targets_N).view_as(targets_BT)
+        logits_NV = self.cap(self.head(hidden_ND).float())[:, :V]
+        return F.cross_entropy(logits_NV, targets_N, reduction="none").view_as(targets_BT)
+
     def gate(self, hidden_BTD: Tensor, masses_BTM: Tensor) -> Tensor:
         """Log-odds [B, T] of the transformer against the n-gram expert."""
         return self.prior_gate(torch.cat((hidden_BTD.float(), masses_BTM), dim=-1)).squeeze(-1)
 
     def losses(self, tokens_BT: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`trunk` from tokens."""
+        """`mixed_losses` from tokens."""
         x_BTD, values = self.embed(tokens_BT)
-        return self.trunk(x_BTD, values, targets_BT, prior_BTP)
+        return self.mixed_losses(self.hidden(x_BTD, values), targets_BT, prior_BTP)
 
     def predict(self, tokens_BT: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] in float32 and hidden states. With a cache the tokens continue what it holds."""

@@ -43,7 +43,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest sound checkpoint, and one line for each damaged one that was passed over."""
-    damaged = []
+    damaged: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         try:
             progress = read_json(path / "progress.json")

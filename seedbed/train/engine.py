@@ -50,7 +50,7 @@ class Engine:
         self.execution, self.data, self.ranks = execution, data, ranks
         self.batch_rows = data.loader.batch_rows
         self.model: Transformer = build_model(config, seed, execution.device)
-        self.trunk = torch.compile(self.model.trunk, dynamic=False) if execution.compile else self.model.trunk
+        self.hidden = torch.compile(self.model.hidden, dynamic=False) if execution.compile else self.model.hidden
         self.optimizer = Optimizer(self.model, train, steps)
 
     def restart(self, steps: int) -> None:
@@ -94,4 +94,4 @@ class Engine:
         prior_BTP = None if prior_BTP is None else prior_BTP.to(device)
         with self.autocast():
             x_BTD, values = self.model.embed(inputs_BT)
-            return self.trunk(x_BTD, values, targets_BT, prior_BTP)
+            return self.model.mixed_losses(self.hidden(x_BTD, values), targets_BT, prior_BTP)

@@ -59,6 +59,8 @@ class Training:
         self.history = History(self.steps)
         self.step = 0
         self.seconds = 0.0
+        self.aside = 0.0  # of these seconds, those spent on looks and checkpoints
+        self.rated = (0, 0.0)  # step and working seconds when the rate was last taken
         self.flops_per_step = training_flops_per_token(config) * recipe.train.batch_tokens  # type: ignore[operator]
         self.peak = measured_peak(device, train.precision, train.threads)
         self.expert_path = context.inputs["count"].path / "ngram.safetensors" if config.prior_order else None
@@ -91,6 +93,7 @@ class Training:
             if self.ranks.leads and now - last_saved > recipe.train.checkpoint_seconds and not last:
                 self.save()
                 last_saved = time.monotonic()
+            self.aside += time.monotonic() - now
             try:
                 self.context.check_stop()
             except Interrupted:
@@ -101,9 +104,9 @@ class Training:
 
     def record(self, lr_fraction: float, keep: bool) -> None:
         tokens = self.step * self.context.recipe.train.batch_tokens  # type: ignore[operator]
-        before = self.history.records[-1] if self.history.records else {"step": 0, "seconds": 0.0}
-        steps_done, seconds = self.step - before["step"], max(1e-9, self.seconds - before["seconds"])
-        rate = steps_done / seconds
+        working = self.seconds - self.aside
+        rate = (self.step - self.rated[0]) / max(1e-9, working - self.rated[1])
+        self.rated = (self.step, working)
         entry = {
             "step": self.step,
             "tokens": tokens,
@@ -128,9 +131,15 @@ class Training:
             expert = load_expert(self.expert_path) if self.expert_path else None
             self.language_model = LanguageModel(self.engine.model, expert)
         scores: dict[str, float] = {}
+        bits = num_bytes = 0.0
         for split in sorted(p for p in context.inputs["tokenize"].path.iterdir() if p.is_dir() and p.name != "train"):
-            for domain, score in score_split(self.language_model, split, VALIDATION_BYTES_PER_DOMAIN).items():
+            for domain, score in score_split(
+                self.language_model, split, VALIDATION_BYTES_PER_DOMAIN, tokenizer=self.tokenizer
+            ).items():
                 scores.setdefault(domain, round(score["model"], 4))
+                bits, num_bytes = bits + score["model"] * score["bytes"], num_bytes + score["bytes"]
+        if num_bytes:
+            scores = {"all": round(bits / num_bytes, 4), **scores}
         tokens = self.step * recipe.train.batch_tokens  # type: ignore[operator]
         entry = {"step": self.step, "tokens": tokens, "seconds": round(self.seconds, 3), "bits_per_byte": scores}
         self.history.validations.append({**entry, "flops": self.step * self.flops_per_step})
@@ -174,6 +183,7 @@ class Training:
         self.engine.optimizer.load_state({n[10:]: v for n, v in tensors.items() if n.startswith("optimizer/")})
         self.history.restore(progress["history"], tensors["losses"], tensors["transformer_losses"])
         self.step, self.seconds = progress["step"], progress["seconds"]
+        self.rated = (self.step, self.seconds)
         if self.ranks.leads:
             flops = self.step * self.flops_per_step
             self.context.emit("resume", step=self.step, seconds=self.seconds, flops=flops)

@@ -11,7 +11,8 @@ from seedbed.train.optimizers.adamw import AdamW, RowAdamW
 from seedbed.train.optimizers.muon import Muon
 from seedbed.train.schedules import lr_fraction, muon_momentum
 
-POLAR_STEPS = 5
+# Three polar iterations trained as well as five in equal steps, and cost less (docs/experiments/first-light.md).
+POLAR_STEPS = 3
 
 
 @dataclass(frozen=True)
