@@ -1,8 +1,9 @@
-"""A run folder as the stages would leave it, without running them: for what reads finished runs."""
+"""Runs for tests: folders as the stages would leave them, for what reads finished runs, and real runs of a second."""
 
 import json
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from seedbed.corpus.yields import sum_yields
 from seedbed.files import sha256_json, write_json
 from seedbed.recipe.resolve import load_recipe
+from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.folder import RunFolder
 from seedbed.run.stages import describe_files
@@ -34,6 +36,59 @@ MACHINE = {
     "cpu": "Test CPU", "cores": 2, "logical_cores": 4, "logical_cores_of_machine": 4, "memory_bytes": 8_000_000_000,
     "accelerated": {"float32": "avx2"}, "gpus": [], "os": "Linux 6 x86_64", "python": "3.11.7", "torch": "2.13.0",
 }  # fmt: skip
+
+WORDS = (
+    "the people of this land shall give their king a house and bread for seven days in peace with all who came".split()
+)
+SMALL_RUN = {
+    "corpus.held_out_fraction": 0.1, "tokenizer.vocab_size": 300, "evaluate.prompts": [], "evaluate.sample_tokens": 4,
+    "evaluate.max_bytes_per_domain": 2000, "model.size": "20k", "model.layers": 1, "model.width": 32,
+    "model.context": 16, "model.ngram_rows": 64, "model.prior_order": 3, "train.steps": 12, "train.batch_tokens": 64,
+    "train.precision": "float32", "train.compile": "off", "train.threads": 1, "train.micro_batch_rows": 4,
+    "train.device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Measurements made by tests stay out of the user's cache, and no library's threads spin on a shared machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEEDBED_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture
+def small_corpus(tmp_path: Path) -> Path:
+    """A folder of 40 short texts that the default rules keep."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    draw = random.Random(1)
+    for number in range(40):
+        lines = [" ".join(draw.choices(WORDS, k=12)) + f" {number}." for _ in range(8)]
+        (folder / f"{number:02d}.txt").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def small_settings() -> Callable[..., list[str]]:
+    """small_settings(changes) -> `KEY=VALUE` settings of a run of about a second; a changed None leaves the field out."""
+
+    def make(changes: dict[str, Any] | None = None) -> list[str]:
+        values = {key: value for key, value in {**SMALL_RUN, **(changes or {})}.items() if value is not None}
+        return [f"{key}={value}" for key, value in values.items()]
+
+    return make
+
+
+@pytest.fixture
+def small_recipe(small_corpus: Path, small_settings: Callable[..., list[str]]) -> Callable[..., Recipe]:
+    """small_recipe({"train.steps": 5}) -> the recipe of such a run, on `small_corpus` or another path."""
+
+    def make(changes: dict[str, Any] | None = None, corpus: Path | None = None) -> Recipe:
+        return load_recipe(settings=small_settings(changes), corpus=corpus or small_corpus)
+
+    return make
 
 
 @pytest.fixture

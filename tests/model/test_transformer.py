@@ -1,0 +1,213 @@
+"""The model computes what its formulas say, in whatever pieces it is asked."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from seedbed.model.arithmetic import count_parameters, training_flops_per_token
+from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.model.transformer import Transformer, build_model
+from seedbed.train.store import load_model, load_weights, save_model, weights_of
+
+BASE = TransformerConfig(vocab_size=70, layers=2, width=32, heads=4, kv_heads=2, mlp_width=48, context=12)
+CONFIGS = {name: make(BASE) for name, make in ARCHITECTURES.items()}
+CONFIGS["seedbed with everything"] = replace(CONFIGS["seedbed"], ngram_rows=31, prior_order=4)
+CONFIGS["seedbed, one key head"] = replace(CONFIGS["seedbed"], kv_heads=1, layers=3, ngram_rows=8)
+
+every_config = pytest.mark.parametrize("name", CONFIGS)
+
+
+def random_model(config: TransformerConfig) -> Transformer:
+    """A model in which every parameter matters: fresh ones have zeros where they start gently."""
+    model = build_model(config, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model.eval()
+
+
+def random_tokens(rows: int, length: int) -> Tensor:
+    return torch.randint(0, BASE.vocab_size, (rows, length), generator=torch.Generator().manual_seed(5))
+
+
+@every_config
+def test_the_count_of_parameters_is_that_of_the_modules(name: str) -> None:
+    config = CONFIGS[name]
+    model = build_model(config, seed=1)
+    counted = count_parameters(config)
+    assert counted.total == sum(p.numel() for p in model.parameters())
+    matrices = [m.weight for m in model.layers.modules() if isinstance(m, torch.nn.Linear)]
+    assert counted.layers == sum(weight.numel() for weight in matrices)
+    assert counted.head == model.head.weight.numel()
+
+
+def test_training_flops_are_those_of_the_palm_paper() -> None:
+    # 6 N + 12 L H Q T (PaLM, appendix B) for layers of 4 x 64 x 64 + 2 x 64 x 256 weights and a head of 128 x 64
+    config = TransformerConfig(vocab_size=128, layers=2, width=64, heads=2, kv_heads=2, mlp_width=256, context=32)
+    matrices = 2 * (4 * 64 * 64 + 2 * 64 * 256) + 128 * 64
+    assert training_flops_per_token(config) == 6 * matrices + 12 * 2 * 2 * 32 * 32
+
+
+def norm64(x: Tensor, module: torch.nn.Module | None, kind: str) -> Tensor:
+    if kind == "layer":
+        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+        return x * module.weight.double() + module.bias.double()
+    x = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    return x if module is None else x * module.weight.double()
+
+
+def linear64(x: Tensor, module: torch.nn.Linear) -> Tensor:
+    y = x @ module.weight.double().T
+    return y if module.bias is None else y + module.bias.double()
+
+
+def rotated64(x: Tensor, position: int, base: float) -> Tensor:
+    """RoPE as complex numbers: channel i and i + K/2 turn together by position x base^(-2i/K)."""
+    half = x.shape[-1] // 2
+    angles = torch.tensor([position * base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=torch.float64)
+    turned = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones(half, dtype=torch.float64), angles)
+    return torch.cat((turned.real, turned.imag), dim=-1)
+
+
+def reference_logits(model: Transformer, tokens: list[int]) -> Tensor:
+    """GPT-2 or Llama from their papers, one token and one head at a time, in float64."""
+    config = model.config
+    kind, K, group = config.norm, config.head_width, config.heads // config.kv_heads
+    x = model.embedding.weight.double()[tokens]
+    if config.position == "learned":
+        x = x + model.position_embedding.weight.double()[: len(tokens)]
+    for layer in model.layers:
+        attention = layer.attention
+        normed = norm64(x, layer.attention_norm, kind)
+        q, k, v = (linear64(normed, m) for m in (attention.query, attention.key, attention.value))
+        attended = torch.zeros(len(tokens), config.width, dtype=torch.float64)
+        for head in range(config.heads):
+            own, shared = slice(head * K, head * K + K), slice(head // group * K, head // group * K + K)
+            for t in range(len(tokens)):
+                queries, keys = q[t, own], k[: t + 1, shared]
+                if config.position == "rope":
+                    queries = rotated64(queries, t, config.rope_base)
+                    keys = torch.stack([rotated64(key, s, config.rope_base) for s, key in enumerate(keys)])
+                weights = (keys @ queries / math.sqrt(K)).exp()
+                attended[t, own] = (weights / weights.sum()) @ v[: t + 1, shared]
+        x = x + linear64(attended, attention.output)
+        normed, feed = norm64(x, layer.feed_forward_norm, kind), layer.feed_forward
+        up = linear64(normed, feed.up)
+        if config.feed_forward == "gelu":
+            inner = 0.5 * up * (1 + torch.tanh(math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)))
+        else:
+            gate = linear64(normed, feed.gate)
+            inner = gate / (1 + (-gate).exp()) * up
+        x = x + linear64(inner, feed.down)
+    return linear64(norm64(x, model.final_norm, kind), model.head)[:, : config.vocab_size]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_logits_equal_a_plain_float64_reference(name: str) -> None:
+    model = random_model(CONFIGS[name])
+    tokens = random_tokens(1, 9)
+    expected = reference_logits(model, tokens[0].tolist())
+    torch.testing.assert_close(model(tokens)[0].double(), expected, rtol=0, atol=2e-5)
+
+
+@every_config
+def test_a_cache_gives_what_the_whole_text_gives(name: str) -> None:
+    model, tokens = random_model(CONFIGS[name]), random_tokens(2, 12)
+    whole = model(tokens)
+    cache = model.make_cache(2, 12)
+    pieces = [model(tokens[:, start:stop], cache) for start, stop in ((0, 5), (5, 6), (6, 7), (7, 10), (10, 12))]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=0, atol=2e-5)
+
+
+@every_config
+def test_a_token_changes_nothing_before_it(name: str) -> None:
+    model, tokens = random_model(CONFIGS[name]), random_tokens(1, 12)
+    before = model(tokens)
+    for t in (3, 8, 11):
+        changed = tokens.clone()
+        changed[0, t] = (changed[0, t] + 1) % BASE.vocab_size
+        after = model(changed)
+        assert torch.equal(after[:, :t], before[:, :t])
+        assert not torch.equal(after[:, t], before[:, t])
+
+
+def test_grouped_heads_that_repeat_equal_full_attention() -> None:
+    grouped = random_model(CONFIGS["llama"])
+    full = random_model(replace(CONFIGS["llama"], kv_heads=4))
+    state = grouped.state_dict()
+    for name in list(state):
+        if name.endswith((".key.weight", ".value.weight")):
+            heads = state[name].view(2, 8, 32)
+            state[name] = heads.repeat_interleave(2, dim=0).reshape(32, 32)
+    full.load_state_dict(state)
+    tokens = random_tokens(2, 12)
+    torch.testing.assert_close(full(tokens), grouped(tokens), rtol=0, atol=1e-5)
+
+
+def test_long_contexts_take_another_path_to_the_same_attention() -> None:
+    config = replace(CONFIGS["seedbed"], context=600, layers=1)
+    model = random_model(config)
+    tokens = random_tokens(1, 600)
+    cache = model.make_cache(1, 600)
+    pieces = torch.cat([model(tokens[:, :520], cache), model(tokens[:, 520:], cache)], dim=1)
+    torch.testing.assert_close(pieces, model(tokens), rtol=0, atol=5e-5)
+
+
+@every_config
+def test_losses_are_the_negative_log_likelihoods_of_the_logits(name: str) -> None:
+    config = CONFIGS[name]
+    model, tokens = random_model(config), random_tokens(2, 12)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    own = -model(inputs).double().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    if not config.prior_order:
+        mixed, alone = model.losses(inputs, targets)
+        assert mixed is alone
+        torch.testing.assert_close(alone.double(), own, rtol=0, atol=1e-5)
+        return
+    masses = torch.rand(2, 11, config.prior_order - 1, generator=torch.Generator().manual_seed(6))
+    expert = torch.full((2, 11, 1), 0.3).log()
+    mixed, alone = model.losses(inputs, targets, torch.cat((expert, masses), dim=-1))
+    _, hidden = model.predict(inputs)
+    gate = model.prior_gate
+    odds = torch.cat((hidden, masses), -1).double() @ gate.weight.double()[0] + gate.bias.double()
+    share = torch.sigmoid(odds)
+    torch.testing.assert_close(alone.double(), own, rtol=0, atol=1e-5)
+    torch.testing.assert_close(mixed.double(), -(share * (-own).exp() + (1 - share) * 0.3).log(), rtol=0, atol=1e-5)
+
+
+def test_a_tied_head_is_its_embedding_also_after_loading(tmp_path: Path) -> None:
+    model = random_model(CONFIGS["gpt2"])
+    (tmp_path / "tokenizer").write_text("{}")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_model(folder, model, tmp_path / "tokenizer", expert=None)
+    loaded = load_model(folder).transformer
+    assert loaded.head.weight is loaded.embedding.weight
+    assert "head.weight" not in weights_of(loaded)
+    tokens = random_tokens(1, 12)
+    assert torch.equal(loaded(tokens), model.eval()(tokens))
+
+
+@every_config
+def test_weights_survive_a_round_trip(name: str) -> None:
+    model, other = random_model(CONFIGS[name]), build_model(CONFIGS[name], seed=9)
+    load_weights(other, weights_of(model))
+    tokens = random_tokens(1, 12)
+    assert torch.equal(other.eval()(tokens), model(tokens))
+
+
+@every_config
+def test_the_same_seed_draws_the_same_weights(name: str) -> None:
+    first, same, other = (build_model(CONFIGS[name], seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_config_survives_json() -> None:
+    for config in CONFIGS.values():
+        assert TransformerConfig.from_json(config.to_json()) == config
