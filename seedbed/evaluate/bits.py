@@ -22,7 +22,7 @@ from seedbed.evaluate.held_out import ALL, HeldOut, select
 from seedbed.model.language_model import LanguageModel
 from seedbed.tokens.tokenizer import Tokenizer
 
-LOGITS_BYTES = 32_000_000  # of one batch, in float32: what a CPU still works through at full speed (docs/evaluation.md)
+LOGITS_BYTES = 8_000_000  # of one batch, in float32: larger ones leave a CPU's cache (docs/evaluation.md)
 
 
 def slide_of(context: int) -> int:
@@ -83,24 +83,25 @@ def score_stream(
     prior = model.prior(history)
     if prior is not None:
         prior = np.concatenate((prior[1:], np.zeros((length - num_tokens, prior.shape[1]), np.float32)))
-        prior = sliding_window_view(prior, context, axis=0)[::slide].swapaxes(1, 2)
-    first = np.arange(num_windows)[:, None] * slide
-    offset = np.arange(context)
-    scored = (first + offset < num_tokens) & ((first == 0) | (offset >= context - slide))
-    rows = batch_rows or max(1, LOGITS_BYTES // (4 * context * model.config.padded_vocab_size))
+    rows = batch_rows or max(1, LOGITS_BYTES // (4 * slide * model.config.padded_vocab_size))
     nats = np.zeros(2)
     was_training = model.transformer.training
     model.transformer.eval()
     try:
-        for start in range(0, num_windows, rows):
-            batch = torch.from_numpy(windows[start : start + rows].copy()).to(model.device)
-            prior_BTP = None
+        start, stop, done = 0, 1, 0  # the first window is a batch of its own: all its targets count
+        while start < num_windows:
+            scored = context if start == 0 else slide
+            tokens_BT = torch.from_numpy(windows[start:stop].copy()).to(model.device)
+            end = (stop - 1) * slide + context
+            prior_BSP = None
             if prior is not None:
-                prior_BTP = torch.from_numpy(prior[start : start + rows].copy()).to(model.device)
-            losses = model.losses(batch[:, :-1], batch[:, 1:], prior_BTP)
-            mask = torch.from_numpy(scored[start : start + rows])
-            nats += [part_BT.cpu().double()[mask].sum().item() for part_BT in losses]
-            on_tokens(int(mask.sum()))
+                part = prior[done:end].reshape(stop - start, scored, -1)
+                prior_BSP = torch.from_numpy(part).to(model.device)
+            losses = model.losses(tokens_BT[:, :-1], tokens_BT[:, -scored:], prior_BSP)
+            real = min(end, num_tokens) - done
+            nats += [part_BS.flatten()[:real].double().sum().item() for part_BS in losses]
+            on_tokens(real)
+            start, stop, done = stop, min(stop + rows, num_windows), end
     finally:
         model.transformer.train(was_training)
     model_bits, transformer_bits = (nats / math.log(2)).tolist()

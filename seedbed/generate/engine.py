@@ -5,12 +5,17 @@ their own, on the CPU, so a seed gives the same text whatever else the process h
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from seedbed.model.language_model import LanguageModel
 from seedbed.tokens.tokenizer import Tokenizer
+
+# A token's matrix-vector products are so small up to this width that threads waiting for each other cost more than they
+# bring: 10 times the tokens/s on a busy two-core machine (docs/generation.md).
+ONE_THREAD_WIDTH = 1024
 
 
 def generate(
@@ -63,7 +68,8 @@ def generate_tokens(
     stream = model.start()
     tokens = [tokenizer.eos_id, *tokenizer.encode(prompt).tolist()]
     for _ in range(max_tokens):
-        token = choose(model.advance(stream, tokens).cpu(), temperature, top_k, generator)
+        with few_threads(model.config.width):
+            token = choose(model.advance(stream, tokens).cpu(), temperature, top_k, generator)
         if token == tokenizer.eos_id and stop_at_eos:
             return
         yield token
@@ -78,3 +84,15 @@ def choose(log_probabilities_V: Tensor, temperature: float, top_k: int | None, g
     values_K, tokens_K = log_probabilities_V.topk(count)
     drawn = torch.multinomial((values_K / temperature).softmax(-1), 1, generator=generator)
     return int(tokens_K[drawn])
+
+
+@contextmanager
+def few_threads(width: int) -> Iterator[None]:
+    """One CPU thread for a small model; the process's own number is back in force afterwards."""
+    before = torch.get_num_threads()
+    if width <= ONE_THREAD_WIDTH:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -38,9 +38,12 @@ class LanguageModel:
         return np.column_stack((np.log(probabilities), masses))
 
     @torch.no_grad()
-    def losses(self, tokens_BT: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Nats per target [B, T], of the mixture and of the transformer alone. `prior_BTP`: rows of `prior` of the targets."""
-        return self.transformer.losses(tokens_BT, targets_BT, prior_BTP)
+    def losses(self, tokens_BT: Tensor, targets_BS: Tensor, prior_BSP: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Nats per target [B, S], of the mixture and of the transformer alone, of the targets of the last S <= T positions.
+
+        `prior_BSP`: rows of `prior` of the targets [B, S, order].
+        """
+        return self.transformer.losses(tokens_BT, targets_BS, prior_BSP)
 
     def start(self) -> Stream:
         return Stream(self.transformer.make_cache(1, self.config.context))

@@ -216,9 +216,9 @@ class Transformer(nn.Module):
         return self.prior_gate(torch.cat((hidden_BTD.float(), masses_BTM), dim=-1)).squeeze(-1)
 
     def losses(self, tokens_BT: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`mixed_losses` from tokens."""
+        """`mixed_losses` from tokens. Targets, and the prior with them, may be those of the last positions only."""
         x_BTD, values = self.embed(tokens_BT)
-        return self.mixed_losses(self.hidden(x_BTD, values), targets_BT, prior_BTP)
+        return self.mixed_losses(self.hidden(x_BTD, values)[:, -targets_BT.shape[1] :], targets_BT, prior_BTP)
 
     def predict(self, tokens_BT: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] in float32 and hidden states. With a cache the tokens continue what it holds."""
