@@ -3,6 +3,7 @@
 Imports of heavy packages stay inside the verbs, so that help and errors are instant.
 """
 
+import os
 import sys
 
 from seedbed.errors import InputError, SeedbedError
@@ -10,6 +11,9 @@ from seedbed.errors import InputError, SeedbedError
 
 def main() -> None:
     """Entry point. Ends with 0 done, 1 failed, 2 wrong input, 130 interrupted, and one line on stderr."""
+    # OpenMP's threads spin while they wait. With another busy process on the machine that costs up to 7x; a bounded spin
+    # costs nothing measurable on a quiet one (docs/experiments/first-light.md). Read when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     import typer
 
     from seedbed import __version__
