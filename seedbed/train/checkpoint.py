@@ -32,8 +32,10 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) 
     write_json(partial / "progress.json", {"sha256": sha256_file(partial / STATE_FILE), **checkpoint.progress})
     shutil.rmtree(final, ignore_errors=True)
     publish_folder(partial, final)
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    sound = [path for path in list_checkpoints(folder) if path <= final]  # later ones were found damaged
+    for path in list_checkpoints(folder):
+        if path not in sound[-keep:]:
+            shutil.rmtree(path)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

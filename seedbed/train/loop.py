@@ -6,6 +6,7 @@ for each step:   batch(step) -> losses -> gradients -> optimizer      (engine.py
 write the model folder
 """
 
+import math
 import os
 import time
 from pathlib import Path
@@ -140,6 +141,8 @@ class Training:
                 bits, num_bytes = bits + score["model"] * score["bytes"], num_bytes + score["bytes"]
         if num_bytes:
             scores = {"all": round(bits / num_bytes, 4), **scores}
+        if not all(map(math.isfinite, scores.values())):
+            return  # the weights diverged: the next step's loss says so
         tokens = self.step * recipe.train.batch_tokens  # type: ignore[operator]
         entry = {"step": self.step, "tokens": tokens, "seconds": round(self.seconds, 3), "bits_per_byte": scores}
         self.history.validations.append({**entry, "flops": self.step * self.flops_per_step})

@@ -1,0 +1,270 @@
+"""Training is exact: the same weights however a run was cut, batched or repeated."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seedbed.errors import Interrupted, SeedbedError
+from seedbed.files import read_json, sha256_file
+from seedbed.recipe.schema import Recipe
+from seedbed.run.events import EventLog
+from seedbed.run.pipeline import STAGE_NAMES, apply_measured, load_stage, run_pipeline
+from seedbed.run.stages import StageContext, load_output
+from seedbed.train.checkpoint import Checkpoint, list_checkpoints, load_newest, save_checkpoint
+from seedbed.train.engine import Engine, Execution
+from seedbed.train.loop import run_train
+from seedbed.train.measure import model_config, open_data
+from seedbed.train.parallel import Ranks
+
+MakeRecipe = Callable[..., Recipe]
+Event = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
+
+
+@dataclass
+class Prepared:
+    """A run whose data stages and measurement are finished; `context()` is a fresh `train` stage on them."""
+
+    recipe: Recipe
+    outputs: dict[str, Any]
+    root: Path
+    events: list[Event]
+
+    def context(self, name: str, recipe: Recipe | None = None, check_stop: Callable[[], None] = lambda: None):  # type: ignore[no-untyped-def]
+        path = self.root / name
+        path.mkdir(exist_ok=True)
+        inputs = {key: self.outputs[key] for key in load_stage("train").inputs}
+        return StageContext(
+            "train", recipe or self.recipe, path, inputs, EventLog(None, (self.events.append,)), check_stop
+        )
+
+    def train(self, name: str, recipe: Recipe | None = None, stop_after: int | None = None) -> Path:
+        """Train in folder `name`; with `stop_after` as if Ctrl-C came in the step of that number."""
+        calls = 0
+
+        def check_stop() -> None:
+            nonlocal calls
+            calls += 1
+            if calls == stop_after:
+                raise Interrupted("stopped")
+
+        context = self.context(name, recipe, check_stop)
+        if stop_after is None:
+            run_train(context)
+        else:
+            with pytest.raises(Interrupted):
+                run_train(context)
+        return context.path
+
+
+@pytest.fixture
+def prepare(small_recipe: MakeRecipe, tmp_path: Path) -> Callable[..., Prepared]:
+    def make(changes: dict[str, Any] | None = None) -> Prepared:
+        recipe = small_recipe(changes)
+        folder = run_pipeline(recipe, tmp_path / "data", lambda event: None, last="measure")
+        outputs = {name: load_output(folder.stage_path(name)) for name in STAGE_NAMES[:6]}
+        return Prepared(apply_measured(recipe, outputs["measure"].summary), outputs, tmp_path, [])  # type: ignore[union-attr]
+
+    return make
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    for name in ("losses.npy", "transformer_losses.npy", "model.safetensors"):
+        assert sha256_file(one / name) == sha256_file(other / name), name
+
+
+ARCHITECTURES = [
+    {"model.architecture": "seedbed"},
+    {"model.architecture": "seedbed", "model.prior_order": 0, "model.kv_heads": 1, "model.heads": 2},
+    {"model.architecture": "gpt2", "model.ngram_rows": 0, "model.prior_order": 0, "train.optimizer": "adamw"},
+    {"model.architecture": "llama", "model.ngram_rows": 0, "model.prior_order": 0, "train.schedule": "cosine"},
+]
+
+
+@pytest.mark.parametrize("changes", ARCHITECTURES)
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
+    prepare: Callable[..., Prepared], changes: dict[str, Any]
+) -> None:
+    prepared = prepare(changes)
+    unbroken = prepared.train("unbroken")
+    resumed = prepared.train("resumed", stop_after=5)
+    assert not (resumed / "model.safetensors").exists()
+    prepared.train("resumed", stop_after=3)
+    prepared.train("resumed")
+    assert [e["step"] for e in prepared.events if e["kind"] == "resume"] == [5, 8]
+    assert_same_model(unbroken, resumed)
+    assert len(np.load(resumed / "losses.npy")) == 12
+    tables = [read_json(path / "history.json") for path in (unbroken, resumed)]
+    steps = [[entry["step"] for entry in table["steps"]] for table in tables]
+    assert steps[0] == steps[1] == list(range(1, 13))
+
+
+def test_training_learns(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare({"train.steps": 60})
+    losses = np.load(prepared.train("run") / "losses.npy")
+    own = np.load(prepared.root / "run" / "transformer_losses.npy")
+    assert own[-5:].mean() < own[:5].mean() - 0.5
+    assert losses[-5:].mean() < losses[:5].mean()
+
+
+def test_two_runs_of_a_recipe_are_bit_identical_and_another_seed_is_not(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare()
+    one, other = prepared.train("one"), prepared.train("other")
+    assert_same_model(one, other)
+    reseeded = prepared.train("reseeded", prepared.recipe.model_copy(update={"seed": 2}))
+    assert sha256_file(reseeded / "model.safetensors") != sha256_file(one / "model.safetensors")
+
+
+def test_micro_batches_keep_the_global_batch(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare()
+    weights: dict[int, torch.Tensor] = {}
+    losses: dict[int, list[float]] = {}
+    for rows in (4, 2, 1):
+        engine = make_engine(prepared, {"micro_batch_rows": rows, "steps": 3})
+        start = torch.cat([p.detach().flatten() for p in engine.model.parameters()])
+        losses[rows] = [engine.step(step).loss for step in range(3)]
+        weights[rows] = torch.cat([p.detach().flatten() for p in engine.model.parameters()]) - start
+    for rows in (2, 1):
+        np.testing.assert_allclose(losses[rows], losses[4], rtol=1e-4)
+        # Adam's first steps turn the rounding of a gradient that is zero in truth into a full move, so not each weight agrees
+        assert (weights[rows] - weights[4]).norm() < 0.02 * weights[4].norm()
+
+
+def make_engine(prepared: Prepared, train_fields: dict[str, Any] | None = None, **execution: Any) -> Engine:
+    train = prepared.recipe.train.model_copy(update=train_fields or {})
+    config = model_config(prepared.recipe, prepared.outputs["tokenizer"].summary["vocab_size"])
+    chosen = replace(Execution("cpu", "float32", False, 1, train.micro_batch_rows or 4), **execution)
+    return Engine(config, train, train.steps or 1, 1, chosen, open_data(prepared.context("engine")), Ranks())
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare()
+    engine = make_engine(prepared)
+    with torch.no_grad():
+        engine.model.head.weight[0, 0] = float("nan")
+    before = {name: value.detach().clone() for name, value in engine.model.named_parameters()}
+    assert not engine.step(0).loss < float("inf")
+    for name, value in engine.model.named_parameters():
+        assert torch.equal(value.nan_to_num(), before[name].nan_to_num()), name
+        assert value.grad is None
+
+
+def test_a_diverging_run_ends_with_one_line_that_names_the_step(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare({"train.head_lr": 1e30, "train.matrix_lr": 1e30, "train.embedding_lr": 1e30})
+    with pytest.raises(SeedbedError, match=r"^train: the loss of step \d+ is (nan|inf): lower train\.matrix_lr"):
+        prepared.train("run")
+
+
+def damage(checkpoint: Path) -> None:
+    state = bytearray((checkpoint / "state.safetensors").read_bytes())
+    state[-1] ^= 1
+    (checkpoint / "state.safetensors").write_bytes(state)
+
+
+@pytest.mark.parametrize("how", ["flip a bit", "cut the state", "no progress", "progress is no JSON"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(prepare: Callable[..., Prepared], how: str) -> None:
+    prepared = prepare()
+    unbroken = prepared.train("unbroken")
+    path = prepared.train("resumed", stop_after=4)
+    prepared.train("resumed", stop_after=3)
+    newest = list_checkpoints(path / "checkpoints")[-1]
+    assert newest.name == "step-000000007"
+    if how == "flip a bit":
+        damage(newest)
+    elif how == "cut the state":
+        os.truncate(newest / "state.safetensors", 100)
+    elif how == "no progress":
+        (newest / "progress.json").unlink()
+    else:
+        (newest / "progress.json").write_text('{"sha')
+    prepared.train("resumed")
+    notes = [e["message"] for e in prepared.events if e["kind"] == "note"]
+    assert len(notes) == 1 and str(newest) in notes[0] and "damaged" in notes[0] and "\n" not in notes[0]
+    assert [e["step"] for e in prepared.events if e["kind"] == "resume"] == [4, 4]
+    assert_same_model(unbroken, path)
+
+
+def test_when_every_checkpoint_is_damaged_training_begins_anew(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare()
+    path = prepared.train("run", stop_after=4)
+    for checkpoint in list_checkpoints(path / "checkpoints"):
+        damage(checkpoint)
+    prepared.train("run")
+    assert_same_model(prepared.train("unbroken"), path)
+
+
+def test_a_damaged_checkpoint_of_a_later_step_does_not_crowd_out_a_sound_one(tmp_path: Path) -> None:
+    tensors = {"w": torch.zeros(3)}
+    for step in (10, 20):
+        save_checkpoint(tmp_path, step, Checkpoint(tensors, {"step": step}), keep=2)
+        damage(tmp_path / f"step-{step:09d}")
+    save_checkpoint(tmp_path, 5, Checkpoint(tensors, {"step": 5}), keep=1)
+    checkpoint, _ = load_newest(tmp_path)
+    assert checkpoint is not None and checkpoint.progress["step"] == 5
+
+
+def test_only_the_newest_checkpoints_are_kept_and_half_a_one_is_none(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, Checkpoint({"w": torch.tensor([step])}, {"step": step}), keep=2)
+    (tmp_path / "step-000000009.partial").mkdir()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
+    checkpoint, damaged = load_newest(tmp_path)
+    assert checkpoint is not None and checkpoint.tensors["w"].item() == 3 and damaged == []
+
+
+def test_checkpoints_are_written_by_the_clock_and_gone_when_training_is_done(
+    prepare: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare({"train.checkpoint_seconds": 1e-9})
+    saved: list[int] = []
+    original = save_checkpoint
+
+    def spy(folder: Path, step: int, *rest: Any) -> None:
+        saved.append(step)
+        original(folder, step, *rest)
+
+    monkeypatch.setattr("seedbed.train.loop.save_checkpoint", spy)
+    path = prepared.train("run")
+    assert saved[:3] == [1, 2, 3]
+    assert sorted(p.name for p in path.iterdir() if p.is_file()) == [
+        "config.json", "history.json", "losses.npy", "model.safetensors", "ngram.safetensors", "tokenizer.json",
+        "transformer_losses.npy",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_ranks_train_what_one_does(
+    small_corpus: Path, small_settings: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    arguments = ["-m", "seedbed", "run", "--corpus", str(small_corpus)]
+    for setting in small_settings():
+        arguments += ["--set", setting]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    for name, launcher in (("one", []), ("two", torchrun)):
+        command = [sys.executable, *launcher, *arguments, "--out", str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+    one, two = (np.load(next((tmp_path / n / "stages").glob("train-*")) / "losses.npy") for n in ("one", "two"))
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_resumed_run_on_a_gpu_equals_an_unbroken_one(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare({"train.device": "cuda", "train.precision": "bfloat16"})
+    unbroken = prepared.train("unbroken")
+    resumed = prepared.train("resumed", stop_after=5)
+    prepared.train("resumed")
+    losses = [np.load(path / "losses.npy") for path in (unbroken, resumed)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
