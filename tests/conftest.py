@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ MACHINE = {
     "accelerated": {"float32": "avx2"}, "gpus": [], "os": "Linux 6 x86_64", "python": "3.11.7", "torch": "2.13.0",
 }  # fmt: skip
 
+FINISHED: list[Path] = []
 WORDS = (
     "the people of this land shall give their king a house and bread for seven days in peace with all who came".split()
 )
@@ -89,6 +91,20 @@ def small_recipe(small_corpus: Path, small_settings: Callable[..., list[str]]) -
         return load_recipe(settings=small_settings(changes), corpus=corpus or small_corpus)
 
     return make
+
+
+@pytest.fixture
+def finished_run(
+    small_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> RunFolder:
+    """A copy of a real run, finished up to its report. Made once; its sources are those of the first test that asked."""
+    from seedbed.run.pipeline import run_pipeline
+
+    if not FINISHED:
+        path = tmp_path_factory.mktemp("finished") / "run"
+        FINISHED.append(run_pipeline(small_recipe(), path, lambda event: None).path)
+    shutil.copytree(FINISHED[0], tmp_path / "finished")
+    return RunFolder.existing(tmp_path / "finished")
 
 
 @pytest.fixture
