@@ -11,6 +11,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SwitchedSection(Section):
+    """A section whose limits can be switched off."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def none_is_off(cls, values: Any) -> Any:
+        """TOML has no null: the word "none" stands for it (except for `unicode_form`, where it is a value)."""
+        if not isinstance(values, dict):
+            return values
+        return {k: None if v == "none" and k != "unicode_form" else v for k, v in values.items()}
+
+
 class SourceConfig(Section):
     """One source of raw text: a built-in corpus, or a file or folder of the user's."""
 
@@ -43,16 +55,8 @@ class CorpusConfig(Section):
         return value
 
 
-class CurateConfig(Section):
+class CurateConfig(SwitchedSection):
     """Thresholds of the rules; "none" switches a rule off. Every score is stored whatever the threshold."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def none_is_off(cls, values: Any) -> Any:
-        """TOML has no null: the word "none" stands for it (except for `unicode_form`, where it is a value)."""
-        if not isinstance(values, dict):
-            return values
-        return {k: None if v == "none" and k != "unicode_form" else v for k, v in values.items()}
 
     unicode_form: Literal["NFC", "NFKC", "none"] = "NFC"
     min_characters: int | None = Field(default=200, ge=0)
@@ -108,7 +112,7 @@ class TrainConfig(Section):
     tokens: int | None = Field(default=None, gt=0)
     flops: float | None = Field(default=None, gt=0)
     minutes: float | None = Field(
-        default=None, gt=0, description="wall-clock minutes, measuring and compiling included"
+        default=None, gt=0, description="wall-clock minutes, counting, measuring and compiling included"
     )
     optimizer: Literal["muon", "adamw"] = "muon"
     schedule: Literal["trapezoid", "cosine"] = "trapezoid"
@@ -138,7 +142,7 @@ class TrainConfig(Section):
         return self
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(SwitchedSection):
     max_bytes_per_domain: int = Field(default=400_000, gt=0, description="held-out bytes scored per domain")
     ngram_order: int = Field(default=5, ge=1, le=8, description="order of the byte n-gram model beside the score")
     prompts: tuple[str, ...] = ()

@@ -109,7 +109,8 @@ def run_measure(context: StageContext) -> dict[str, Any]:
         for precision in precisions:
             attempt(replace(base, precision=precision))
     eager = best[0] if best else None
-    remaining = horizon_seconds(recipe, config, eager) - (time.monotonic() - started)
+    counting = read_json(context.inputs["count"].path / "stage.json")["seconds"] if config.prior_order else 0.0
+    remaining = horizon_seconds(recipe, config, eager) - counting - (time.monotonic() - started)
     if train.compile == "on" and not has_compiler(device):
         raise InputError("train.compile: 'on' needs a C++ compiler (or Triton on a GPU): install one, or use auto")
     if train.compile == "on" or (
@@ -122,7 +123,7 @@ def run_measure(context: StageContext) -> dict[str, Any]:
         remember_compiled(config, base)
     assert best is not None
     step_seconds, execution, engine = best
-    steps = horizon_steps(recipe, config, step_seconds, time.monotonic() - started)
+    steps = horizon_steps(recipe, config, step_seconds, counting + time.monotonic() - started)
     summary = {
         "device": device,
         "precision": execution.precision,
