@@ -22,7 +22,7 @@ from seedbed.generate.engine import sample_text
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.model.language_model import LanguageModel
 from seedbed.run.machine import cache_dir, measured_peak
-from seedbed.run.stages import StageContext
+from seedbed.run.stages import CHECKPOINTS, StageContext
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.checkpoint import Checkpoint, load_newest, save_checkpoint
 from seedbed.train.engine import Engine, Execution
@@ -89,7 +89,7 @@ class Training:
             if self.step % self.history.every == 0 or last or now - last_event > EVENT_SECONDS:
                 self.record(result.lr_fraction, keep=self.step % self.history.every == 0 or last)
                 last_event = now
-            if self.step % look_every == 0 and not last:
+            if self.step % look_every == 0 and self.steps - self.step >= look_every / 2:
                 self.look()
             if self.ranks.leads and now - last_saved > recipe.train.checkpoint_seconds and not last:
                 self.save()
@@ -164,7 +164,7 @@ class Training:
 
     @property
     def checkpoints_path(self) -> Path:
-        return self.context.path / "checkpoints"
+        return self.context.path / CHECKPOINTS
 
     def save(self) -> None:
         tensors = {f"model/{name}": value for name, value in weights_of(self.engine.model).items()}
@@ -202,10 +202,6 @@ def run_train(context: StageContext) -> dict[str, Any]:
     np.save(context.path / "losses.npy", history.losses)
     np.save(context.path / "transformer_losses.npy", history.transformer_losses)
     write_json(context.path / "history.json", history.tables())
-    for path in sorted(training.checkpoints_path.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    if training.checkpoints_path.exists():
-        training.checkpoints_path.rmdir()
     count = count_parameters(engine.config)
     return {
         "steps": training.steps,
