@@ -6,6 +6,9 @@ class SeedbedError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # one line also where a name it quotes holds a line's end
+
 
 class InputError(SeedbedError):
     """The user's input is wrong: a file, a recipe field, an option. Ends with status 2."""

@@ -39,15 +39,13 @@ MACHINE = {
 }  # fmt: skip
 
 FINISHED: list[Path] = []
-WORDS = (
-    "the people of this land shall give their king a house and bread for seven days in peace with all who came".split()
-)
+WORDS = ["the", "people", "of", "this", "land", "shall", "give", "their", "king", "a", "house", "and", "bread", "for"]
 SMALL_RUN = {
     "corpus.held_out_fraction": 0.1, "tokenizer.vocab_size": 300, "evaluate.prompts": [], "evaluate.sample_tokens": 4,
     "evaluate.max_bytes_per_domain": 2000, "model.size": "20k", "model.layers": 1, "model.width": 32,
     "model.context": 16, "model.ngram_rows": 64, "model.prior_order": 3, "train.steps": 12, "train.batch_tokens": 64,
     "train.precision": "float32", "train.compile": "off", "train.threads": 1, "train.micro_batch_rows": 4,
-    "train.device": "cpu",
+    "train.device": "cpu", "train.validate_every_fraction": 1,
 }  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def execute(
     import sys
 
     from seedbed.cli.show import show_finished
-    from seedbed.recipe import Recipe, load_recipe
+    from seedbed.recipe import load_recipe
+    from seedbed.recipe.resolve import validate
     from seedbed.run.folder import RunFolder
     from seedbed.run.pipeline import outputs_up_to, run_pipeline
     from seedbed.run.progress import make_progress
@@ -54,7 +55,9 @@ def execute(
     if continues and (out / "request.json").is_file():  # type: ignore[operator]
         from seedbed.files import read_json
 
-        recipe = Recipe.model_validate(read_json(out / "request.json"))  # type: ignore[operator]
+        request = out / "request.json"  # type: ignore[operator]
+        asked = read_json(request)
+        recipe = validate(asked, [(str(request), asked)])
     else:
         recipe = load_recipe(recipe_name, settings or (), minutes, size, corpus)
     path = out or Path("runs") / recipe.name

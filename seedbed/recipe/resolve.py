@@ -37,11 +37,8 @@ def load_recipe(
     if corpus is not None:
         if not corpus.exists():
             raise InputError(f"--corpus: {corpus} does not exist: give a file or a folder of text")
-        name = corpus.resolve().name.split(".")[0] or "corpus"
-        safe_name = (
-            "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name).strip("-_") or "corpus"
-        )
-        layers.append(("--corpus", {"name": safe_name, "corpus": {"sources": [str(corpus.resolve())]}}))
+        name = safe_name(corpus.resolve().name.split(".")[0], "corpus")
+        layers.append(("--corpus", {"name": name, "corpus": {"sources": [str(corpus.resolve())]}}))
     if minutes is not None:
         layers.append(("--minutes", {"train": {"minutes": minutes}}))
     if size is not None:
@@ -51,7 +48,12 @@ def load_recipe(
     for origin, layer in layers:
         check_keys(layer, Recipe, origin)
         merge(merged, layer)
-    return resolve(validate(merged, layers[-1][0]))
+    return resolve(validate(merged, layers))
+
+
+def safe_name(text: str, otherwise: str) -> str:
+    """A recipe's name from a file's: ASCII letters, digits, '-' and '_'."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in text).strip("-_") or otherwise
 
 
 def read_layers(source: str) -> list[tuple[str, dict[str, Any]]]:
@@ -79,7 +81,7 @@ def read_layers(source: str) -> list[tuple[str, dict[str, Any]]]:
     if parent is not None and not isinstance(parent, str):
         raise InputError(f"{origin}: preset: must be the name of a preset: {', '.join(preset_names())}")
     if origin == source:
-        layer.setdefault("name", "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem))
+        layer.setdefault("name", safe_name(path.stem, "run"))
         make_paths_absolute(layer, path.resolve().parent)
     return [*(read_layers(parent) if parent else []), (origin, layer)]
 
@@ -153,15 +155,28 @@ def merge(base: dict[str, Any], layer: dict[str, Any]) -> None:
             base[key] = value
 
 
-def validate(values: dict[str, Any], origin: str) -> Recipe:
+def validate(values: dict[str, Any], layers: list[tuple[str, dict[str, Any]]]) -> Recipe:
+    """The recipe of merged `layers`; a wrong value is reported with the origin of the last layer that sets its field."""
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "recipe"
+        origin = next((o for o, layer in reversed(layers) if sets_field(layer, first["loc"])), layers[-1][0])
         found = first.get("input")
         shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool, list)) else ""
         raise InputError(f"{origin}: {field}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
+
+
+def sets_field(layer: Any, location: tuple[int | str, ...]) -> bool:
+    """Whether a layer gives the field of a validation error's location (a list is given whole)."""
+    for part in location:
+        if not isinstance(layer, dict):
+            return True
+        if part not in layer:
+            return False
+        layer = layer[part]
+    return True
 
 
 def parse_count(text: str) -> int:
@@ -261,7 +276,7 @@ def derive_batch_tokens(parameters: int, context: int) -> int:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as TOML. Fields that are None are left out: TOML has no null and None is their default or derived."""
+    """The recipe as TOML. TOML has no null: a None that is a field's default is left out, others are "none"."""
     values = recipe.model_dump(mode="json")
     lines = [f"# Complete recipe, written by seedbed. Run it again: seedbed run {'recipe.toml'}"]
     scalars = {k: v for k, v in values.items() if not isinstance(v, dict)}
@@ -269,11 +284,11 @@ def dump_recipe(recipe: Recipe) -> str:
     for section, fields in values.items():
         if isinstance(fields, dict):
             lines += ["", f"[{section}]"]
-            none_is_off = section == "curate"
+            defaults = type(getattr(recipe, section)).model_fields
             for key, value in fields.items():
                 if value is not None:
                     lines.append(f"{key} = {toml_value(value)}")
-                elif none_is_off:
+                elif defaults[key].default is not None:
                     lines.append(f'{key} = "none"')
     return "\n".join(lines) + "\n"
 
@@ -300,4 +315,4 @@ def load_resolved(path: Path) -> Recipe:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: not a valid recipe ({error}): restore it or choose another --out folder") from None
     check_keys(values, Recipe, str(path))
-    return validate(values, str(path))
+    return validate(values, [(str(path), values)])

@@ -24,6 +24,11 @@ from seedbed.recipe.resolve import dump_recipe, load_resolved
 from seedbed.recipe.schema import Recipe
 
 
+def begun(name: str) -> bool:
+    """Whether a run that was killed before it wrote its recipe may have left this file."""
+    return name in ("lock", "lock.holder", "stages", "request.json") or name.endswith(".partial")
+
+
 class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +61,7 @@ class RunFolder:
                 raise InputError(
                     f"{path} holds a run of recipe {held.name!r}, not {recipe.name!r}: choose another --out folder"
                 )
-        elif path.is_dir() and any(item.name != "lock" for item in path.iterdir()):
+        elif path.is_dir() and any(not begun(item.name) for item in path.iterdir()):
             raise InputError(f"{path} is not empty and is not a run folder: choose another --out folder")
         try:
             folder.stages_path.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ A stage's key hashes its name, its version, its part of the recipe and the *cont
 came out the same is not run again. The folder is written as NAME-KEY.partial, checksummed, and renamed into place.
 """
 
+import errno
 import json
 import shutil
 import time
@@ -17,6 +18,8 @@ from seedbed.files import publish_folder, read_json, sha256_file, sha256_json, w
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.folder import RunFolder
+
+CHECKPOINTS = "checkpoints"  # what a resumable stage continues from: no part of its output
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class StageContext:
 class Stage:
     """`config` picks the part of the recipe (and any fingerprint of outside files) that the output depends on.
 
-    `resumable`: the stage keeps checkpoints in its partial folder and continues from them after a kill.
+    `resumable`: the stage keeps `checkpoints/` in its partial folder and continues from them after a kill.
     `volatile`: files of the output that differ between equal runs (timings): left out of the digest.
     """
 
@@ -97,44 +100,51 @@ def run_stage(
     final = folder.stages_path / f"{stage.name}-{key[:12]}"
     finished = load_output(final)
     if finished is not None and finished.key == key:
+        shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)
         events.emit("stage_cached", stage.name, key=key)
         return finished
     partial = final.with_name(final.name + ".partial")
+    if final.exists():
+        shutil.rmtree(final)  # without its stage.json it is no finished stage
     if partial.exists() and not stage.resumable:
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
+    for stray in partial.glob(".*.partial"):
+        stray.unlink()  # a file that a kill left half written must not count as output
     events.emit("stage_start", stage.name, key=key)
     start = time.monotonic()
     context = StageContext(stage.name, recipe, partial, inputs, events, check_stop, state)
     try:
         summary = stage.run(context)
+        seconds = round(time.monotonic() - start, 3)
+        files = describe_files(partial)
+        kept = {name: entry for name, entry in files.items() if name not in stage.volatile}
+        digest = sha256_json({name: entry["sha256"] for name, entry in kept.items()})
+        record = {
+            "stage": stage.name,
+            "version": stage.version,
+            "key": key,
+            "digest": digest,
+            "inputs": {name: {"key": output.key, "digest": output.digest} for name, output in inputs.items()},
+            "seconds": seconds,
+            "files": files,
+            "summary": summary,
+        }
+        write_json(partial / "stage.json", record)
+        publish_folder(partial, final)
+        shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)  # only now: until here a kill goes on from them
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
+        if error.errno == errno.ENOSPC:
             raise SeedbedError(
                 f"{folder.path}: the disk is full: free some space and run the same command again"
             ) from None
         raise
-    seconds = round(time.monotonic() - start, 3)
-    files = describe_files(partial)
-    kept = {name: entry for name, entry in files.items() if name not in stage.volatile}
-    digest = sha256_json({name: entry["sha256"] for name, entry in kept.items()})
-    record = {
-        "stage": stage.name,
-        "version": stage.version,
-        "key": key,
-        "digest": digest,
-        "inputs": {name: {"key": output.key, "digest": output.digest} for name, output in inputs.items()},
-        "seconds": seconds,
-        "files": files,
-        "summary": summary,
-    }
-    write_json(partial / "stage.json", record)
-    publish_folder(partial, final)
     events.emit("stage_end", stage.name, key=key, seconds=seconds, summary=summary)
     return StageOutput(final, key, digest, summary)
 
 
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:
-    """Relative name -> bytes and SHA-256 of every file under `path`, in order of name."""
+    """Relative name -> bytes and SHA-256 of every file of the output under `path`, in order of name."""
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "stage.json")
+    files = [p for p in files if p.relative_to(path).parts[0] != CHECKPOINTS]
     return {p.relative_to(path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in files}

@@ -14,16 +14,15 @@ def count_config(recipe: Recipe) -> Any:
 
 
 def measure_config(recipe: Recipe) -> Any:
-    return {"seed": recipe.seed, "model": recipe.model.model_dump(), "train": recipe.train.model_dump()}
+    return train_config(recipe)
 
 
 def train_config(recipe: Recipe) -> Any:
-    """What weights, losses and samples depend on: not how often checkpoints are written."""
+    """What weights and losses depend on: not how often checkpoints are written, nor which samples are shown on the way."""
     return {
         "seed": recipe.seed,
         "model": recipe.model.model_dump(),
         "train": recipe.train.model_dump(exclude={"checkpoint_seconds", "keep_checkpoints"}),
-        "evaluate": recipe.evaluate.model_dump(include={"prompts", "temperature", "top_k"}),
     }
 
 

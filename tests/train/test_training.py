@@ -17,7 +17,7 @@ from seedbed.files import read_json, sha256_file
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.pipeline import STAGE_NAMES, apply_measured, load_stage, run_pipeline
-from seedbed.run.stages import StageContext, load_output
+from seedbed.run.stages import StageContext, describe_files, load_output
 from seedbed.train.checkpoint import Checkpoint, list_checkpoints, load_newest, save_checkpoint
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.loop import run_train
@@ -224,7 +224,7 @@ def test_only_the_newest_checkpoints_are_kept_and_half_a_one_is_none(tmp_path: P
     assert checkpoint is not None and checkpoint.tensors["w"].item() == 3 and damaged == []
 
 
-def test_checkpoints_are_written_by_the_clock_and_gone_when_training_is_done(
+def test_checkpoints_are_written_by_the_clock_beside_what_is_the_output(
     prepare: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare({"train.checkpoint_seconds": 1e-9})
@@ -238,7 +238,7 @@ def test_checkpoints_are_written_by_the_clock_and_gone_when_training_is_done(
     monkeypatch.setattr("seedbed.train.loop.save_checkpoint", spy)
     path = prepared.train("run")
     assert saved[:3] == [1, 2, 3]
-    assert sorted(p.name for p in path.iterdir() if p.is_file()) == [
+    assert list(describe_files(path)) == [
         "config.json", "history.json", "losses.npy", "model.safetensors", "ngram.safetensors", "tokenizer.json",
         "transformer_losses.npy",
     ]  # fmt: skip

@@ -1,0 +1,165 @@
+"""From a preset, a file and dials to one complete recipe."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seedbed.errors import InputError
+from seedbed.recipe import load_recipe, preset_names
+from seedbed.recipe.resolve import derive_heads, derive_shape, dump_recipe, load_resolved, parse_count, toml_value
+
+HORIZONS = ("steps", "tokens", "flops", "minutes")
+
+
+@pytest.mark.parametrize("name", ["first-light", "gpt2", "llama"])
+def test_presets_load_and_are_complete(name: str) -> None:
+    assert name in preset_names()
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    model, train = recipe.model, recipe.train
+    assert model.layers and model.width and model.heads and model.context and train.batch_tokens
+    assert model.width % model.heads == 0 and train.batch_tokens % model.context == 0
+
+
+def test_dials_and_settings_win_over_the_preset_in_order() -> None:
+    recipe = load_recipe(settings=["train.minutes=3", "model.width=96", "seed=7"], minutes=9.0, size="2M")
+    assert (recipe.train.minutes, recipe.model.size, recipe.model.width, recipe.seed) == (3.0, "2M", 96, 7)
+
+
+@pytest.mark.parametrize("first", HORIZONS)
+@pytest.mark.parametrize("second", HORIZONS)
+def test_a_later_horizon_replaces_an_earlier_one(first: str, second: str) -> None:
+    train = load_recipe(settings=[f"train.{first}=100", f"train.{second}=200"]).train
+    assert {name: getattr(train, name) for name in HORIZONS if getattr(train, name) is not None} == {second: 200}
+
+
+def test_a_corpus_of_ones_own_takes_three_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    file = tmp_path / "sub" / "my letters ü.toml"
+    file.write_text('[corpus]\nsources = ["../texts", "builtin:kjv"]\nvalidation = [{ path = "held.txt" }]\n')
+    monkeypatch.chdir("/")
+    recipe = load_recipe(str(file))
+    assert [source.path for source in recipe.corpus.sources] == [str(tmp_path / "texts"), "builtin:kjv"]
+    assert recipe.corpus.validation[0].path == str(tmp_path / "sub" / "held.txt")
+    assert recipe.name == "my-letters" and recipe.train.minutes == load_recipe().train.minutes
+
+
+def test_a_file_names_its_preset(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('preset = "gpt2"\n[train]\nsteps = 5\n')
+    recipe = load_recipe(str(tmp_path / "mine.toml"))
+    assert (recipe.name, recipe.model.architecture, recipe.train.steps, recipe.train.minutes) == (
+        "mine", "gpt2", 5, None,
+    )  # fmt: skip
+
+
+def test_the_corpus_dial_replaces_sources_and_names_the_run(tmp_path: Path) -> None:
+    (tmp_path / "größe & more.v2.txt").write_text("x")
+    recipe = load_recipe(corpus=tmp_path / "größe & more.v2.txt")
+    assert recipe.name == "gr--e---more"
+    assert [source.path for source in recipe.corpus.sources] == [str(tmp_path / "größe & more.v2.txt")]
+
+
+WRONG = {
+    "train.stepz=5": r"unknown recipe key train\.stepz: did you mean train\.steps\?",
+    "trian.steps=5": r"unknown recipe key trian: did you mean train\?",
+    "model=5": r"model is a section: give its fields, such as model\.architecture",
+    "train.steps=-1": r"train\.steps: Input should be greater than 0 \(found -1\)",
+    "train.steps=many": r"train\.steps: .*integer.* \(found 'many'\)",
+    "model.architecture=rnn": r"model\.architecture: .*'seedbed', 'gpt2' or 'llama'.*\(found 'rnn'\)",
+    "model.size=big": r"model\.size: 'big' is not a size",
+    "model.heads=5": r"model\.heads: 5 does not divide model\.width \d+",
+    "model.kv_heads=3": r"model\.kv_heads: 3 does not divide model\.heads 4",
+    "model.prior_order=1": r"model\.prior_order: 1 is no context",
+    "train.batch_tokens=1000": r"train\.batch_tokens: 1000 is not a multiple of model\.context 128",
+    "train.minutes=none": r"give exactly one of steps, tokens, flops, minutes \(found: none\)",
+    "corpus.sources=[]": r"corpus\.sources",
+    "name=../x": r"name: ",
+    "steps": r"expected KEY=VALUE",
+    "=5": r"expected KEY=VALUE",
+}
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_a_wrong_setting_is_one_line_with_the_field_and_the_remedy(setting: str) -> None:
+    with pytest.raises(InputError, match=WRONG[setting]) as caught:
+        load_recipe(settings=[setting])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_is_reported_where_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[train]\nmatrix_lr = -1.0\n")
+    with pytest.raises(InputError, match=r"mine\.toml: train\.matrix_lr"):
+        load_recipe(str(file), settings=["seed=3"])
+
+
+def test_a_wrong_file_is_one_line(tmp_path: Path) -> None:
+    for content, message in (
+        (b"[train", "not valid TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"preset = 5", "must be the name of a preset"),
+        (b'preset = "first-lihgt"', "did you mean 'first-light'"),
+    ):
+        (tmp_path / "bad.toml").write_bytes(content)
+        with pytest.raises(InputError, match=message) as caught:
+            load_recipe(str(tmp_path / "bad.toml"))
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="did you mean 'first-light'"):
+        load_recipe("first-ligth")
+    with pytest.raises(InputError, match="does not exist"):
+        load_recipe(corpus=tmp_path / "absent")
+
+
+@given(st.text(max_size=60))
+def test_any_text_as_a_setting_gives_a_recipe_or_one_line(text: str) -> None:
+    for setting in (text, f"train.{text}", f"seed={text}", f"description={text}", f"train.steps={text}"):
+        try:
+            load_recipe(settings=[setting])
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+maybe = st.none() | st.floats(0.01, 0.99)
+fields = st.fixed_dictionaries(
+    {
+        "description": st.text(st.characters(codec="utf-8"), max_size=30),
+        "seed": st.integers(0, 2**31 - 1),
+        "curate.min_words": st.none() | st.integers(0, 100),
+        "curate.max_symbol_fraction": maybe,
+        "curate.unicode_form": st.sampled_from(["NFC", "NFKC", "none"]),
+        "evaluate.top_k": st.none() | st.integers(1, 500),
+        "evaluate.prompts": st.lists(st.text(st.characters(codec="utf-8"), max_size=20), max_size=3),
+        "train.matrix_lr": maybe,
+        "train.flops": st.floats(1.0, 1e25),
+        "cost.watts": maybe,
+        "model.layers": st.integers(1, 9),
+    }
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(fields)
+def test_a_dumped_recipe_loads_as_itself(tmp_path: Path, values: dict[str, object]) -> None:
+    given_settings = [f"{key}={'none' if value is None else toml_value(value)}" for key, value in values.items()]
+    recipe = load_recipe(settings=given_settings)
+    path = tmp_path / "recipe.toml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_resolved(path) == recipe
+
+
+@given(st.floats(1e5, 1e11))
+def test_a_derived_shape_is_near_the_size_asked_for(parameters: float) -> None:
+    layers, width = derive_shape(int(parameters))
+    assert 0.5 < 12 * layers * width**2 / parameters < 2
+    assert width % derive_heads(width) == 0 and width // derive_heads(width) % 2 == 0
+
+
+def test_sizes_are_read_with_their_units() -> None:
+    assert [parse_count(text) for text in ("1500", "20k", "2M", "1.3B", "1T")] == [
+        1500, 20_000, 2_000_000, 1_300_000_000, 10**12,
+    ]  # fmt: skip
+    for text in ("", "M", "-2M", "nan", "infB", "0", "2X"):
+        with pytest.raises(InputError):
+            parse_count(text)
