@@ -22,7 +22,7 @@ from seedbed.run.pipeline import load_stage
 from seedbed.tokens.kept_documents import split_sizes
 from seedbed.tokens.shards import DOCUMENTS_FILE, ShardReader, verify_shards
 
-REPEAT = "delete its folder and run the same command again"
+REPEAT = "delete the stage's folder and start `seedbed run` on the run again"
 # What `train` hands on unchanged, so that its folder alone is enough to generate from: file -> stage it comes from.
 HANDED_ON = {"tokenizer.json": "tokenizer", "ngram.safetensors": "count"}
 
@@ -47,17 +47,22 @@ class Verification:
     records: int = 0
     tokens: int = 0
     traces: list[TraceResult] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)  # files already named: what else is wrong with them is no news
 
     def take(self, path: Path, check: Iterator[str]) -> None:
         """Run a check to its end, whatever it runs into."""
         try:
             for problem in check:
-                self.problems.append(problem)
+                self.add(problem)
         except SeedbedError as error:
-            self.problems.append(str(error))
+            self.add(str(error))
         except Exception as error:  # damaged data may fail anywhere, and that is a finding too
             reason = next(iter(str(error).splitlines()), "no reason given")
-            self.problems.append(f"{path}: cannot be checked ({type(error).__name__}: {reason}): {REPEAT}")
+            self.add(f"{path} cannot be checked ({type(error).__name__}: {reason}): {REPEAT}")
+
+    def add(self, problem: str) -> None:
+        if not any(problem.startswith(f"{file} ") for file in self.damaged):
+            self.problems.append(problem)
 
 
 def verify(
@@ -108,12 +113,17 @@ def check_files(stage: Finished, result: Verification, on_file: Callable[[Path],
     for name, entry in files.items():
         path = stage.path / name
         on_file(path)
-        if not path.is_file():
-            yield f"{path} is missing: {REPEAT}"
-        elif path.stat().st_size != entry["bytes"]:
-            yield f"{path} has {path.stat().st_size:,} bytes and was written with {entry['bytes']:,}: {REPEAT}"
+        size = path.stat().st_size if path.is_file() else None
+        wrong = ""
+        if size is None:
+            wrong = "is missing"
+        elif size != entry["bytes"]:
+            wrong = f"has {size:,} bytes and was written with {entry['bytes']:,}"
         elif sha256_file(path) != entry["sha256"]:
-            yield f"{path} is corrupted (its SHA-256 is not the one it was written with): {REPEAT}"
+            wrong = "is corrupted (its SHA-256 is not the one it was written with)"
+        if wrong:
+            yield f"{path} {wrong}: {REPEAT}"
+            result.damaged.add(str(path))
         result.files += 1
         result.bytes += entry["bytes"]
     for path in sorted(p for p in stage.path.rglob("*") if p.is_file() and p != stage.path / "stage.json"):

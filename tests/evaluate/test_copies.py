@@ -26,7 +26,7 @@ def train_folder(write_shards: Callable[..., Path], texts: list[str]) -> Path:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 40)), max_size=4), st.sampled_from([50, 997, 4_000_000]))
+@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 40)), max_size=4), st.sampled_from([50, 997, 1_000_000]))
 def test_equals_a_plain_search(train_folder: Path, pieces: list[tuple[int, int]], chunk: int) -> None:
     shards = ShardReader(train_folder)
     training = shards.read(0, shards.num_tokens).tolist()

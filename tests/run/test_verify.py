@@ -78,7 +78,7 @@ def test_damage_names_the_file(run: RunFolder, stage: str, name: str, damage: st
     else:
         path.write_bytes({"cut": data[:-3], "longer": data + b"x", "emptied": b""}[damage])
     problems = verify(run).problems
-    assert any(problem.startswith(f"{path} ") for problem in problems)
+    assert sum(problem.startswith(f"{path} ") for problem in problems) == 1
     assert all("\n" not in problem for problem in problems)
 
 
