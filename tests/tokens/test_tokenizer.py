@@ -12,7 +12,7 @@ from seedbed.tokens.encoders import GigatokenEncoder, HuggingFaceEncoder
 from seedbed.tokens.patterns import PATTERNS
 from seedbed.tokens.tokenizer import Tokenizer
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "tokenizers"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 # Assigned characters only: gigatoken knows Unicode 17, whose new letters `tokenizers` 0.23 still takes for symbols.
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cn"))
@@ -71,6 +71,17 @@ def test_ids_equal_those_of_hugging_face(pattern: str, texts: list[str], tmp_pat
     fuzz()
 
 
+def test_ids_of_a_megabyte_of_shakespeare_equal_those_of_hugging_face(tmp_path: Path) -> None:
+    path = SHARED / "corpus" / "tinyshakespeare.txt"
+    if not path.is_file():
+        pytest.skip("needs ../shared/data/corpus/tinyshakespeare.txt")
+    text = path.read_text(encoding="utf-8")
+    tokenizer = Tokenizer.train(iter([text]), 4096, "gpt4")
+    ids = tokenizer.encode(text)
+    assert ids.tolist() == reference(tokenizer, tmp_path).encode(text).ids
+    assert tokenizer.decode(ids) == text
+
+
 def test_text_that_spells_the_end_of_text_token_stays_text(tokenizer: Tokenizer) -> None:
     text = "a <|endoftext|> b<|endoftext|>"
     for ids in (tokenizer.encode(text), tokenizer.encode_batch([text])[0], tokenizer.encode_bytes(text.encode())):
@@ -110,9 +121,10 @@ def test_a_saved_tokenizer_loads_as_the_same(tokenizer: Tokenizer, texts: list[s
 
 
 def test_gpt2s_own_vocabulary_encodes_as_published(tmp_path: Path) -> None:
-    if not SHARED.is_dir():
+    folder = SHARED / "tokenizers"
+    if not folder.is_dir():
         pytest.skip("needs GPT-2's vocabulary in ../shared/data/tokenizers")
-    model = tokenizers.models.BPE.from_file(str(SHARED / "gpt2_vocab.json"), str(SHARED / "gpt2_merges.txt"))
+    model = tokenizers.models.BPE.from_file(str(folder / "gpt2_vocab.json"), str(folder / "gpt2_merges.txt"))
     built = tokenizers.Tokenizer(model)
     built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     built.decoder = tokenizers.decoders.ByteLevel()
