@@ -20,6 +20,7 @@ from seedbed.run.events import EventLog
 from seedbed.run.folder import RunFolder
 
 CHECKPOINTS = "checkpoints"  # what a resumable stage continues from: no part of its output
+SOUND = "sound outputs"  # in a process's state: the finished stages that it made or checked
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def run_stage(
     for stray in partial.glob(".*.partial"):
         stray.unlink()  # a file that a kill left half written must not count as output
     events.emit("stage_start", stage.name, key=key)
+    for output in inputs.values():
+        require_sound(output, state)
     start = time.monotonic()
     context = StageContext(stage.name, recipe, partial, inputs, events, check_stop, state)
     try:
@@ -140,7 +143,22 @@ def run_stage(
             ) from None
         raise
     events.emit("stage_end", stage.name, key=key, seconds=seconds, summary=summary)
-    return StageOutput(final, key, digest, summary)
+    output = StageOutput(final, key, digest, summary)
+    state.setdefault(SOUND, set()).add(output.path)
+    return output
+
+
+def require_sound(output: StageOutput, state: dict[str, Any]) -> None:
+    """Raise SeedbedError when a finished stage that is about to be read differs from its record. Once a process."""
+    checked: set[Path] = state.setdefault(SOUND, set())
+    if output.path in checked:
+        return
+    recorded, found = read_json(output.path / "stage.json")["files"], describe_files(output.path)
+    for name, entry in recorded.items():
+        if found.get(name) != entry:
+            reason = "is damaged (its checksum differs)" if name in found else "is missing"
+            raise SeedbedError(f"{output.path / name} {reason}: delete {output.path} and run the same command again")
+    checked.add(output.path)
 
 
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:

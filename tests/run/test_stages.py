@@ -185,3 +185,14 @@ def test_the_record_names_every_file_with_its_checksum(bench: Bench) -> None:
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
     assert record["files"] == {"out/text": {"bytes": 3, "sha256": abc}}
     assert (record["key"], record["digest"]) == (finished.key, finished.digest)
+
+
+@pytest.mark.parametrize("how", ["changed", "missing"])
+def test_a_damaged_output_is_not_read(bench: Bench, how: str) -> None:
+    one, two = writer("one", lambda context: "x"), writer("two", lambda context: "y", inputs=("one",))
+    source = bench.run(one)
+    text = source.path / "out" / "text"
+    text.write_text("z") if how == "changed" else text.unlink()
+    with pytest.raises(SeedbedError, match=rf"out/text is (damaged|missing).*: delete {source.path} and run the same"):
+        bench.run(two, one=source)
+    assert bench.folders() == [source.path.name, f"two-{two.key(RECIPE, {'one': source})[:12]}.partial"]
