@@ -70,7 +70,7 @@ def set_up() -> None:
     stamp_path = VENV / "seedbed.stamp"
     if stamp_path.is_file() and stamp_path.read_text() == stamp() and environment_python().exists():
         return
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what an older Python meets first
         sys.exit(f"bootstrap: Seedbed needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call a newer one")
     say(f"making the environment {VENV}")
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False).returncode == 0
