@@ -37,8 +37,8 @@ def run_evaluate(context: StageContext) -> dict[str, Any]:
         done += count
         context.progress(done, num_tokens, "tokens")
 
-    advance(0)
     ngram = count_bytes(training_text(shards / TRAIN, tokenizer), recipe.evaluate.ngram_order)
+    advance(0)  # here, so that the time left is judged by scoring alone
     splits: dict[str, dict[str, Score]] = {}
     overall: dict[str, Score] = {}
     for name, split in streams.items():
