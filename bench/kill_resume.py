@@ -114,7 +114,7 @@ def main() -> None:
     result = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": describe(),
-        "command": f"python bench/kill_resume.py --kills {options.kills} --seed {options.seed}",
+        "command": " ".join(["python bench/kill_resume.py", *sys.argv[1:]]),
         "kills": sum(killed_in.values()),
         "killed_in": dict(killed_in),
         "runs": number + 1,

@@ -257,7 +257,8 @@ def test_two_ranks_train_what_one_does(
         done = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
     one, two = (np.load(next((tmp_path / n / "stages").glob("train-*")) / "losses.npy") for n in ("one", "two"))
-    np.testing.assert_allclose(two, one, rtol=1e-4)
+    assert two[0] == pytest.approx(one[0], rel=1e-6)
+    np.testing.assert_allclose(two, one, rtol=1e-3)  # later Adam amplifies rounding (see the micro-batches above)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
