@@ -19,6 +19,7 @@ from seedbed.files import read_json, sha256_file, sha256_json
 from seedbed.run.folder import RunFolder
 from seedbed.run.lineage import Lineage, TraceResult
 from seedbed.run.pipeline import load_stage
+from seedbed.run.stages import CHECKPOINTS
 from seedbed.tokens.kept_documents import split_sizes
 from seedbed.tokens.shards import DOCUMENTS_FILE, ShardReader, verify_shards
 
@@ -127,7 +128,8 @@ def check_files(stage: Finished, result: Verification, on_file: Callable[[Path],
         result.files += 1
         result.bytes += entry["bytes"]
     for path in sorted(p for p in stage.path.rglob("*") if p.is_file() and p != stage.path / "stage.json"):
-        if path.relative_to(stage.path).as_posix() not in files:
+        name = path.relative_to(stage.path).as_posix()
+        if name not in files and not name.startswith(f"{CHECKPOINTS}/"):  # those a kill may have left behind
             yield f"{path} was not written by the stage {stage.name}: remove it"
     volatile = load_stage(stage.name).volatile
     if (

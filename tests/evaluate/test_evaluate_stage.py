@@ -106,6 +106,7 @@ def test_splits_add_up(finished_run: RunFolder, write_shards: Callable[..., Path
         for domain, text in documents:
             writer.add(tokenizer.encode(text), domain, "s", domain, len(text.encode()))
         writer.finish()
+    (shards / "stage.json").write_text('{"files": {}}')
     found = read_json(again(finished_run, finished_run.recipe(), shards) / "evaluation.json")
     assert list(found["splits"]) == ["a", "b"]
     both, a, b = found["bits_per_byte"], found["splits"]["a"], found["splits"]["b"]

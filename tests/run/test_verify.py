@@ -150,7 +150,10 @@ def test_a_document_in_the_wrong_split(run: RunFolder) -> None:
 
 def test_a_file_too_many(run: RunFolder) -> None:
     (run.stage_path("tokenize") / "train" / "00001.bin").write_bytes(b"more")
-    assert any("was not written by the stage tokenize" in problem for problem in verify(run).problems)
+    (run.stage_path("train") / "checkpoints").mkdir()
+    (run.stage_path("train") / "checkpoints" / "left.bin").write_bytes(b"by a kill")
+    (problem,) = verify(run).problems
+    assert "00001.bin was not written by the stage tokenize" in problem
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b'{"stage": "train"}', b"\xff\xfe"])
