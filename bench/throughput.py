@@ -1,0 +1,108 @@
+"""Training throughput against this machine's measured matrix-product rate, and what loader and loop cost.
+
+    python bench/throughput.py [--size 5M] [--compile] [--seconds 20]
+
+Trains on random tokens of a 4,096 vocabulary. Prints tokens/s x 6 x matrix parameters (layers and head: what is multiplied for
+every token; tables that are looked up do not count) over the measured peak, with and without attention's products, and the
+share of a step that is neither forward, backward nor optimizer. Writes bench/results/throughput.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import numpy as np
+
+from seedbed.model.arithmetic import count_parameters, training_flops_per_token
+from seedbed.recipe import load_recipe
+from seedbed.run.machine import describe, measured_peak, usable_cores
+from seedbed.tokens.loader import Loader
+from seedbed.tokens.shards import ShardWriter
+from seedbed.train.data import TrainingData
+from seedbed.train.engine import Engine, Execution
+from seedbed.train.measure import model_config
+from seedbed.train.parallel import Ranks
+
+VOCAB = 4096
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="5M")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--micro-batch-rows", type=int, help="default: all rows of the batch")
+    arguments = parser.parse_args()
+    recipe = load_recipe(size=arguments.size)
+    threads = usable_cores()[0]
+    peak = measured_peak("cpu", "float32", threads, refresh=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        writer = ShardWriter(folder, VOCAB, VOCAB - 1, "0" * 64)
+        rng = np.random.default_rng(0)
+        for i in range(200):
+            writer.add(np.append(rng.integers(0, VOCAB - 1, 9_999), VOCAB - 1), f"d{i}", "random", "random", 30_000)
+        writer.finish()
+        assert recipe.model.context and recipe.train.batch_tokens
+        rows = recipe.train.batch_tokens // recipe.model.context
+        order = recipe.model.prior_order or 0
+        prior = np.full((Loader(folder, recipe.model.context, rows, 1).num_tokens, order), -5, np.float16)
+        prior.tofile(folder / "train.prior")
+        loader = Loader(folder, recipe.model.context, rows, 1)
+        data = TrainingData(loader, folder / "train.prior" if order else None, order)
+        config = model_config(recipe, VOCAB)
+        execution = Execution("cpu", "float32", arguments.compile, threads, arguments.micro_batch_rows or rows)
+        engine = Engine(config, recipe.train, 100_000, 1, execution, data, Ranks())
+        in_data = 0.0
+        plain_rows = data.rows
+
+        def timed_rows(step: int, start: int, stop: int):
+            nonlocal in_data
+            began = time.perf_counter()
+            result = plain_rows(step, start, stop)
+            in_data += time.perf_counter() - began
+            return result
+
+        data.rows = timed_rows  # type: ignore[method-assign]
+        times: list[float] = []
+        step = 0
+        while step < 5 or sum(times) < arguments.seconds:
+            began = time.perf_counter()
+            engine.step(step)
+            step += 1
+            if step > 5:
+                times.append(time.perf_counter() - began)
+            else:
+                in_data = 0.0
+    step_seconds = statistics.median(times)
+    count = count_parameters(config)
+    rate = recipe.train.batch_tokens / step_seconds
+    result = {
+        "size": arguments.size,
+        "compile": arguments.compile,
+        "micro_batch_rows": execution.micro_batch_rows,
+        "matrix_parameters": count.matrices,
+        "parameters": count.total,
+        "step_seconds": round(step_seconds, 5),
+        "fastest_step_seconds": round(min(times), 5),
+        "tokens_per_second": round(rate, 1),
+        "peak_flops_per_second": peak,
+        "share_of_peak_6nd": round(rate * 6 * count.matrices / peak, 4),
+        "share_of_peak_with_attention": round(rate * training_flops_per_token(config) / peak, 4),
+        "loader_share_of_step": round(in_data / sum(times), 5),
+        "machine": describe(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    path = Path(__file__).parent / "results/throughput.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
