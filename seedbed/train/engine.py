@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer, build_model
@@ -84,6 +84,8 @@ class Engine:
             self.model.zero_grad()
             return StepResult(mixed, own, 0.0)
         sum_gradients(self.model, self.ranks)
+        if self.train.grad_clip is not None:
+            clip_gradients(self.model, self.train.grad_clip)
         fraction = self.optimizer.step(step)
         self.model.zero_grad()
         return StepResult(mixed, own, fraction)
@@ -95,3 +97,18 @@ class Engine:
         with self.autocast():
             x_BTD, values = self.model.embed(inputs_BT)
             return self.model.mixed_losses(self.hidden(x_BTD, values), targets_BT, prior_BTP)
+
+
+def clip_gradients(model: nn.Module, limit: float) -> None:
+    """Scale all gradients, those of tables included, so that their common norm is at most `limit` (Pascanu et al. 2013)."""
+    values: list[Tensor] = []
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            values.append(parameter.grad._values())
+        else:
+            values.append(parameter.grad)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))
+    torch._foreach_mul_(values, (limit / (norm + 1e-6)).clamp(max=1.0))

@@ -19,7 +19,7 @@ from seedbed.run.events import EventLog
 from seedbed.run.pipeline import STAGE_NAMES, apply_measured, load_stage, run_pipeline
 from seedbed.run.stages import StageContext, describe_files, load_output
 from seedbed.train.checkpoint import Checkpoint, list_checkpoints, load_newest, save_checkpoint
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine, Execution, clip_gradients
 from seedbed.train.loop import run_train
 from seedbed.train.measure import model_config, open_data
 from seedbed.train.parallel import Ranks
@@ -147,6 +147,17 @@ def make_engine(prepared: Prepared, train_fields: dict[str, Any] | None = None, 
     config = model_config(prepared.recipe, prepared.outputs["tokenizer"].summary["vocab_size"])
     chosen = replace(Execution("cpu", "float32", False, 1, train.micro_batch_rows or 4), **execution)
     return Engine(config, train, train.steps or 1, 1, chosen, open_data(prepared.context("engine")), Ranks())
+
+
+def test_clipping_scales_dense_and_sparse_gradients_to_one_norm() -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 3, sparse=True), torch.nn.Linear(3, 2))
+    for limit in (1e-3, 1e6):
+        model.zero_grad()
+        model(torch.tensor([1, 1, 4])).square().sum().backward()
+        before = torch.cat([p.grad.to_dense().flatten() for p in model.parameters()])  # type: ignore[union-attr]
+        clip_gradients(model, limit)
+        after = torch.cat([p.grad.to_dense().flatten() for p in model.parameters()])  # type: ignore[union-attr]
+        torch.testing.assert_close(after, before * min(1.0, limit / float(before.norm())), rtol=2e-3, atol=1e-9)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone(prepare: Callable[..., Prepared]) -> None:
