@@ -2,8 +2,8 @@
 
     python bench/kill_resume.py --kills 30 --out /tmp/kill-resume
 
-The moments are spread over the unbroken run's time: each kill lets the run live for a random time, and moves on only when
-that gets it further than it was. Weights, losses and document ids must be the same bit for bit.
+Each kill comes after a random share of the unbroken run's time; the same command is then started again and killed again,
+and when it comes to its end first, a fresh folder follows. Weights, losses and document ids must be the same bit for bit.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def finish(out: Path, settings: list[str]) -> float:
 
 
 def kill_once(out: Path, settings: list[str], seconds: float) -> tuple[str, float]:
-    """Start the run, kill it after `seconds`; give the stage it was in ("done" when it came to its end)."""
+    """Start the run, kill it after `seconds`; give the last stage begun in the folder ("done" when the run ended)."""
     child = subprocess.Popen(
         command(out, settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -96,7 +96,8 @@ def main() -> None:
     while sum(killed_in.values()) < options.kills:
         # a fresh folder when one run was finished: several runs are killed again and again until all kills are spent
         out = options.out / f"killed-{number}"
-        stage, lived = kill_once(out, options.settings, draw.uniform(0.3, unbroken))
+        # squared: the stages before training are short, and are to be hit as often
+        stage, lived = kill_once(out, options.settings, 0.3 + unbroken * draw.random() ** 2)
         if stage == "done":
             number += 1
             continue
