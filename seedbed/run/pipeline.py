@@ -96,7 +96,8 @@ def run_pipeline(
     from seedbed.run.workers import follow_rank_zero, share_with_ranks, this_rank
 
     if this_rank() > 0:
-        follow_rank_zero(load_stage("train"), out)
+        if "train" in STAGE_NAMES[: STAGE_NAMES.index(last) + 1]:
+            follow_rank_zero(load_stage("train"), out)
         return RunFolder(out)
     folder = RunFolder.for_recipe(out, recipe)
     stop = StopSignal()

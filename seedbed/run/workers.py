@@ -1,6 +1,7 @@
 """Ranks beyond the first under torchrun: they wait for rank 0's data stages, then train with it."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def follow_rank_zero(stage: Stage, out: Path) -> None:
 
     from seedbed.train.parallel import join_ranks
 
+    # rank 0 hears the signal too, saves at the end of its step and leaves; the others end with the lost connection
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     join_ranks()
     received: list[Any] = [None]
     dist.broadcast_object_list(received, src=0)
