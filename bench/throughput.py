@@ -4,7 +4,7 @@
 
 Trains on random tokens of a 4,096 vocabulary. Prints tokens/s x 6 x matrix parameters (layers and head: what is multiplied for
 every token; tables that are looked up do not count) over the measured peak, with and without attention's products, and the
-share of a step that is neither forward, backward nor optimizer. Writes bench/results/throughput.json.
+share of a step that is neither forward, backward nor optimizer. Writes bench/results/throughput-*.json.
 """
 
 import argparse
@@ -99,7 +99,8 @@ def main() -> None:
         "machine": describe(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    path = Path(__file__).parent / "results/throughput.json"
+    kind = "compiled" if arguments.compile else "eager"
+    path = Path(__file__).parent / f"results/throughput-{arguments.size}-{kind}-{execution.micro_batch_rows}rows.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
