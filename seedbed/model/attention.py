@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seedbed.model.config import TransformerConfig
 
 # Below this many keys a plain softmax, which the compiler fuses, beats the CPU's flash attention, whose backward pass
-# runs at 12% of peak there (docs/experiments/first-light.md).
+# was reported at 12% of peak there. The limit itself was not tuned.
 PLAIN_ATTENTION_KEYS = 512
 
 

@@ -194,8 +194,8 @@ def parse_count(text: str) -> int:
 def derive_shape(parameters: int) -> tuple[int, int]:
     """Layers and width for about `parameters` in the layers (12 L W^2; four times the width in the feed-forward part).
 
-    Width per layer is 32 at the smallest and grows to 128: at 1M parameters 4 x 128 won on a two-core CPU
-    (docs/experiments/first-light.md), at 100M nanochat uses 64 and Llama 3 8B 128.
+    Width per layer is 32 at the smallest and grows to 128: nanochat uses 64 at 100M and Llama 3 8B 128; the low end
+    is the shape small CPU runs are usually given (4 x 128), not tuned here.
     """
     best = (math.inf, 1, 32)
     step = 32 if parameters < 20_000_000 else 64 if parameters < 500_000_000 else 128

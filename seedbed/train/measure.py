@@ -31,9 +31,9 @@ from seedbed.train.parallel import Ranks
 
 WARM_STEPS = 3
 MEASURED_SECONDS = 2.0
-COLD_COMPILE_SECONDS = 35.0  # two cores, 4 layers (docs/experiments/first-light.md); a warm cache takes 3 to 6
+COLD_COMPILE_SECONDS = 35.0  # an assumption, on the safe side of 20 to 30 s reported for two cores and 4 layers
 COMPILED_SPEEDUP = 1.12  # what compiling gains on a CPU at width 128 (same place)
-# Share of the training time that validation, samples and checkpoints take (measured: 3 to 4%).
+# Allowance for validation, samples and checkpoints; an assumption, the report shows what they took.
 RESERVED_FRACTION = 0.05
 
 

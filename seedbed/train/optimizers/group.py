@@ -29,7 +29,7 @@ def derive_learning_rates(config: TransformerConfig, train: TrainConfig) -> Lear
     """Muon's .02 holds at every width; tables and head go with (width / 768)^-1/2 (nanochat).
 
     Plain AdamW follows Step Law (Li et al. 2025): 1.79 N^-.713 D^.307 would need the horizon, so the width rule
-    3e-3 (width / 128)^-1 stands for it: 3e-3 was the tuned value at width 128 (docs/experiments/first-light.md).
+    3e-3 (width / 128)^-1 stands for it: 3e-3 is a common value at width 128, not tuned here.
     """
     if train.optimizer == "muon":
         scale = (config.width / 768) ** -0.5
