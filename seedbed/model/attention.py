@@ -1,4 +1,4 @@
-"""Causal self-attention with grouped keys and values, RoPE, QK-norm, value embeddings and a KV cache.
+"""Self-attention with grouped keys and values, RoPE, QK-norm, value embeddings and a KV cache.
 
 Shapes: B rows, T tokens, D width, H query heads, G key and value heads, K head width, S keys in view.
 """
@@ -68,17 +68,19 @@ class Attention(nn.Module):
         value_embedding_BTE: Tensor | None = None,
         cache: LayerCache | None = None,
         start: int = 0,
+        documents_BT: Tensor | None = None,
     ) -> Tensor:
+        """[B, T, D] -> [B, T, D]. Heads are counted from the weights, of which a rank may hold a share."""
         config = self.config
         B, T, _ = x_BTD.shape
         K = config.head_width
-        q = self.query(x_BTD).view(B, T, config.heads, K)
-        k = self.key(x_BTD).view(B, T, config.kv_heads, K)
-        v = self.value(x_BTD).view(B, T, config.kv_heads, K)
+        q = self.query(x_BTD).view(B, T, -1, K)
+        k = self.key(x_BTD).view(B, T, -1, K)
+        v = self.value(x_BTD).view(B, T, -1, K)
         if self.has_value_embedding:
             assert value_embedding_BTE is not None
             gate = 2 * torch.sigmoid(F.linear(x_BTD[..., : self.value_gate.shape[1]], self.value_gate))
-            v = v + gate[..., None] * value_embedding_BTE.view(B, T, config.kv_heads, K)
+            v = v + gate[..., None] * value_embedding_BTE.view(B, T, -1, K)
         if config.position == "rope":
             q, k = rotate(q, cos_TK, sin_TK), rotate(k, cos_TK, sin_TK)
         if config.qk_norm:
@@ -87,22 +89,41 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k, v = cache.append(k, v, start)
-        y = causal_attention(q, k, v)
-        return self.output(y.transpose(1, 2).reshape(B, T, config.heads * K))
+        blocked = blocked_keys(T, k.shape[2], q.device, config.causal, documents_BT)
+        y = attend(q, k, v, blocked, is_causal=config.causal and documents_BT is None)
+        return self.output(y.transpose(1, 2).reshape(B, T, -1))
 
 
-def causal_attention(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor) -> Tensor:
-    """Softmax attention of the last T of S positions over all before them: [B, H, T, K]."""
+def blocked_keys(
+    T: int, S: int, device: torch.device, causal: bool, documents_BT: Tensor | None = None
+) -> Tensor | None:
+    """Which of S keys each of the last T of S tokens may not see, [T, S] or [B, 1, T, S]; None: it sees all.
+
+    `documents_BT` numbers the documents in each row: a token sees its own (padding, -1, sees padding, so no row is empty).
+    """
+    blocked = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T + 1) if causal else None
+    if documents_BT is None:
+        return blocked
+    assert T == S, "documents are numbered for whole rows, and a cache holds one document"
+    other = documents_BT[:, None, :, None] != documents_BT[:, None, None, :]
+    return other if blocked is None else other | blocked
+
+
+def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, blocked: Tensor | None, is_causal: bool) -> Tensor:
+    """Softmax attention of T queries over the S keys that are not blocked: [B, H, T, K].
+
+    `is_causal`: `blocked` is exactly the future, which the device's kernel then knows by itself.
+    """
     T, S = q_BHTK.shape[2], k_BGSK.shape[2]
     if q_BHTK.shape[1] != k_BGSK.shape[1]:
         groups = q_BHTK.shape[1] // k_BGSK.shape[1]
         k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
         v_BGSK = v_BGSK.repeat_interleave(groups, dim=1)
     if q_BHTK.device.type != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
-        if T == S:
+        if is_causal and T == S:
             return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)
-        mask = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).tril(S - T)
-        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, attn_mask=mask)
+        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, attn_mask=None if blocked is None else ~blocked)
     scores = q_BHTK @ (k_BGSK * (1 / math.sqrt(q_BHTK.shape[3]))).transpose(2, 3)
-    future = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).triu(S - T + 1)
-    return scores.masked_fill(future, -math.inf).softmax(dim=-1) @ v_BGSK
+    if blocked is not None:
+        scores = scores.masked_fill(blocked, -math.inf)
+    return scores.softmax(dim=-1) @ v_BGSK

@@ -27,12 +27,14 @@ class TransformerConfig:
     value_embeddings: bool = False  # every second layer, the last among them, adds a per-token value (modded-nanogpt)
     residual_scalars: bool = False  # per layer: x = a x + b x0, with x0 the embedded input
     logit_softcap: float = 0.0  # logits -> c tanh(logits / c); 0: off
+    causal: bool = True  # False: every token sees the whole row (an encoder)
+    head_channels: int = 0  # width of a head where it is not width / heads (Qwen3); 0: width / heads
     ngram_rows: int = 0  # rows of each of the hashed 2- and 3-gram tables added to the input; 0: none
     prior_order: int = 0  # order of the counted n-gram expert mixed into the prediction; 0: none
 
     @property
     def head_width(self) -> int:
-        return self.width // self.heads
+        return self.head_channels or self.width // self.heads
 
     @property
     def padded_vocab_size(self) -> int:

@@ -38,9 +38,10 @@ class Layer(nn.Module):
         value_embedding_BTE: Tensor | None,
         cache: LayerCache | None,
         start: int,
+        documents_BT: Tensor | None,
     ) -> Tensor:
-        attended = self.attention(self.attention_norm(x_BTD), cos_TK, sin_TK, value_embedding_BTE, cache, start)
-        x_BTD = x_BTD + attended
+        normed_BTD = self.attention_norm(x_BTD)
+        x_BTD = x_BTD + self.attention(normed_BTD, cos_TK, sin_TK, value_embedding_BTE, cache, start, documents_BT)
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
 
 
@@ -169,8 +170,17 @@ class Transformer(nn.Module):
             x_BTD = x_BTD + self.position_embedding.weight[start : start + tokens_BT.shape[1]]
         return x_BTD, [table(tokens_BT) for table in self.value_embeddings.values()]
 
-    def hidden(self, x_BTD: Tensor, value_embeddings: list[Tensor], cache: Cache | None = None) -> Tensor:
-        """The final hidden states [B, T, D], normalised."""
+    def hidden(
+        self,
+        x_BTD: Tensor,
+        value_embeddings: list[Tensor],
+        cache: Cache | None = None,
+        documents_BT: Tensor | None = None,
+    ) -> Tensor:
+        """The final hidden states [B, T, D], normalised.
+
+        `documents_BT` (int64, -1: padding) numbers the documents in each row, and attention stays within a document.
+        """
         config = self.config
         start = cache.length if cache else 0
         stop = start + x_BTD.shape[1]
@@ -182,7 +192,8 @@ class Transformer(nn.Module):
         for i, layer in enumerate(self.layers):
             if config.residual_scalars:
                 x_BTD = self.residual_scale[i] * x_BTD + self.input_scale[i] * x0_BTD
-            x_BTD = layer(x_BTD, cos_TK, sin_TK, values.get(i), cache.layers[i] if cache else None, start)
+            layer_cache = cache.layers[i] if cache else None
+            x_BTD = layer(x_BTD, cos_TK, sin_TK, values.get(i), layer_cache, start, documents_BT)
         return self.final_norm(x_BTD)
 
     def cap(self, logits: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from seedbed.train.store import load_model, load_weights, save_model, weights_of
 BASE = TransformerConfig(vocab_size=70, layers=2, width=32, heads=4, kv_heads=2, mlp_width=48, context=12)
 CONFIGS = {name: make(BASE) for name, make in ARCHITECTURES.items()}
 CONFIGS["seedbed with everything"] = replace(CONFIGS["seedbed"], ngram_rows=31, prior_order=4)
+CONFIGS["llama, wide heads"] = replace(CONFIGS["llama"], head_channels=12)
 CONFIGS["seedbed, one key head"] = replace(CONFIGS["seedbed"], kv_heads=1, layers=3, ngram_rows=8)
 
 every_config = pytest.mark.parametrize("name", CONFIGS)
@@ -85,7 +86,7 @@ def reference_logits(model: Transformer, tokens: list[int]) -> Tensor:
         attention = layer.attention
         normed = norm64(x, layer.attention_norm, kind)
         q, k, v = (linear64(normed, m) for m in (attention.query, attention.key, attention.value))
-        attended = torch.zeros(len(tokens), config.width, dtype=torch.float64)
+        attended = torch.zeros(len(tokens), config.heads * K, dtype=torch.float64)
         for head in range(config.heads):
             own, shared = slice(head * K, head * K + K), slice(head // group * K, head // group * K + K)
             for t in range(len(tokens)):
@@ -107,7 +108,7 @@ def reference_logits(model: Transformer, tokens: list[int]) -> Tensor:
     return linear64(norm64(x, model.final_norm, kind), model.head)[:, : config.vocab_size]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama, wide heads"])
 def test_logits_equal_a_plain_float64_reference(name: str) -> None:
     model = random_model(CONFIGS[name])
     tokens = random_tokens(1, 9)
@@ -134,6 +135,35 @@ def test_a_token_changes_nothing_before_it(name: str) -> None:
         after = model(changed)
         assert torch.equal(after[:, :t], before[:, :t])
         assert not torch.equal(after[:, t], before[:, t])
+
+
+def hidden_of(model: Transformer, tokens: Tensor, documents: Tensor | None = None) -> Tensor:
+    return model.hidden(*model.embed(tokens), documents_BT=documents)
+
+
+@pytest.mark.parametrize("context", [12, 600])
+@pytest.mark.parametrize("causal", [True, False])
+def test_documents_in_one_row_do_not_see_each_other(context: int, causal: bool) -> None:
+    """RoPE tells distances only, so a document in a row equals the document alone, whatever stands beside it."""
+    model = random_model(replace(CONFIGS["llama"], context=context, causal=causal))
+    tokens = random_tokens(2, context)
+    cut = context // 3
+    documents = (torch.arange(context) >= cut).long().repeat(2, 1)
+    documents[1, -2:] = -1
+    together = hidden_of(model, tokens, documents)
+    torch.testing.assert_close(together[:, :cut], hidden_of(model, tokens[:, :cut]), rtol=0, atol=5e-5)
+    torch.testing.assert_close(together[:1, cut:], hidden_of(model, tokens[:1, cut:]), rtol=0, atol=5e-5)
+    torch.testing.assert_close(together[1:, cut:-2], hidden_of(model, tokens[1:, cut:-2]), rtol=0, atol=5e-5)
+    assert together.isfinite().all()
+
+
+def test_an_encoder_sees_both_ways() -> None:
+    model = random_model(replace(CONFIGS["llama"], causal=False))
+    tokens = random_tokens(1, 12)
+    changed = tokens.clone()
+    changed[0, 7] = (changed[0, 7] + 1) % BASE.vocab_size
+    difference = (hidden_of(model, tokens) - hidden_of(model, changed)).abs().amax(-1)[0]
+    assert (difference > 1e-4).all()
 
 
 def test_grouped_heads_that_repeat_equal_full_attention() -> None:
