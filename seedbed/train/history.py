@@ -19,6 +19,9 @@ class History:
         self.samples: list[dict[str, Any]] = []
         self.every = max(1, steps // MAX_RECORDS)
 
+    def add(self, step: int, loss: float, transformer_loss: float) -> None:
+        self.losses[step], self.transformer_losses[step] = loss, transformer_loss
+
     def smoothed(self, step: int, window: int = 50) -> float:
         """Mean loss of the last `window` steps up to `step`."""
         return float(self.losses[max(0, step + 1 - window) : step + 1].mean())

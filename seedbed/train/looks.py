@@ -1,0 +1,80 @@
+"""Looks at a model in training: bits per byte on held-out text and a few samples, for the eye.
+
+Between two steps, without influence on the weights or on any random state that training reads.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from seedbed.evaluate.bits import score_split
+from seedbed.generate.engine import sample_text
+from seedbed.model.language_model import LanguageModel
+from seedbed.model.transformer import Transformer
+from seedbed.run.stages import StageContext
+from seedbed.tokens.tokenizer import Tokenizer
+from seedbed.train.history import History
+from seedbed.train.store import load_expert
+
+VALIDATION_BYTES_PER_DOMAIN = 16_384  # in training a look costs a second or two; `evaluate` reads far more
+SAMPLE_TOKENS = 60
+
+
+class Looks:
+    def __init__(
+        self,
+        context: StageContext,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        expert_path: Path | None,
+        history: History,
+    ) -> None:
+        assert context.recipe.train.steps
+        self.context, self.model, self.tokenizer, self.history = context, model, tokenizer, history
+        self.expert_path = expert_path
+        self.steps = context.recipe.train.steps
+        self.every = max(1, round(context.recipe.train.validate_every_fraction * self.steps))
+        self.language_model: LanguageModel | None = None
+
+    def due(self, step: int) -> bool:
+        """After `step` steps; not shortly before the end, when `evaluate` looks closely."""
+        return step % self.every == 0 and self.steps - step >= self.every / 2
+
+    def take(self, standing: dict[str, Any]) -> None:
+        """Validate and sample. `standing`: step, tokens, seconds and flops so far."""
+        if self.language_model is None:
+            self.language_model = LanguageModel(self.model, load_expert(self.expert_path) if self.expert_path else None)
+        scores = self.validate(self.language_model)
+        if not all(map(math.isfinite, scores.values())):
+            return  # the weights diverged: the next step's loss says so
+        self.history.validations.append({**standing, "bits_per_byte": scores})
+        self.context.emit("validation", **{k: v for k, v in standing.items() if k != "flops"}, bits_per_byte=scores)
+        self.sample(self.language_model, standing["step"])
+        self.model.train()
+
+    def validate(self, language_model: LanguageModel) -> dict[str, float]:
+        """Bits per byte of each domain over all held-out splits, and of "all"."""
+        scores: dict[str, float] = {}
+        bits = num_bytes = 0.0
+        folder = self.context.inputs["tokenize"].path
+        for split in sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "train"):
+            found = score_split(language_model, split, VALIDATION_BYTES_PER_DOMAIN, tokenizer=self.tokenizer)
+            for domain, score in found.items():
+                scores.setdefault(domain, round(score["model"], 4))
+                bits, num_bytes = bits + score["model"] * score["bytes"], num_bytes + score["bytes"]
+        return {"all": round(bits / num_bytes, 4), **scores} if num_bytes else scores
+
+    def sample(self, language_model: LanguageModel, step: int) -> None:
+        recipe = self.context.recipe
+        prompt = recipe.evaluate.prompts[0] if recipe.evaluate.prompts else ""
+        text = sample_text(
+            language_model,
+            self.tokenizer,
+            prompt,
+            SAMPLE_TOKENS,
+            temperature=recipe.evaluate.temperature,
+            top_k=recipe.evaluate.top_k,
+            seed=recipe.seed,
+        )
+        self.history.samples.append({"step": step, "prompt": prompt, "text": text})
+        self.context.emit("sample", step=step, prompt=prompt, text=text)

@@ -1,0 +1,54 @@
+"""What training reached and what its time went into: tokens per second, MFU, seconds by kind of work."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Meters:
+    """`flops_per_step` over all ranks; `peak`: FLOP/s that the ranks' devices reach together in matrix products."""
+
+    def __init__(
+        self, tokens_per_step: int, flops_per_step: float, peak: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.tokens_per_step, self.flops_per_step, self.peak = tokens_per_step, flops_per_step, peak
+        self.clock = clock
+        self.seconds = 0.0  # of training up to the last step's end, in all processes that it went on in
+        self.spent: dict[str, float] = {}  # of this process's seconds, those beside the steps, by kind
+        self.restart(0, 0.0)
+
+    def restart(self, step: int, seconds: float) -> None:
+        """Training goes on from `step`, reached after `seconds`."""
+        self.began = self.clock() - seconds
+        self.seconds = seconds
+        self.rated = (step, seconds - sum(self.spent.values()))  # steps and working seconds when a rate was last taken
+
+    def step_done(self) -> None:
+        self.seconds = self.clock() - self.began
+
+    @contextmanager
+    def time(self, kind: str) -> Iterator[None]:
+        """Count the seconds of the block under `kind`, apart from the steps'."""
+        before = self.clock()
+        yield
+        self.spent[kind] = self.spent.get(kind, 0.0) + self.clock() - before
+
+    def standing(self, step: int) -> dict[str, Any]:
+        """Where training is after `step` steps."""
+        return {
+            "step": step,
+            "tokens": step * self.tokens_per_step,
+            "seconds": round(self.seconds, 3),
+            "flops": step * self.flops_per_step,
+        }
+
+    def rate(self, step: int) -> dict[str, float]:
+        """Tokens per second and MFU of the steps since the last call, without the work beside them."""
+        working = self.seconds - sum(self.spent.values())
+        rate = (step - self.rated[0]) / max(1e-9, working - self.rated[1])
+        self.rated = (step, working)
+        return {
+            "tokens_per_second": round(rate * self.tokens_per_step, 1),
+            "mfu": round(rate * self.flops_per_step / self.peak, 4),
+        }
