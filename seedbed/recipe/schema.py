@@ -4,6 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from seedbed.errors import InputError
+from seedbed.recipe.layout import AUTO, parse_layout
+
 HORIZONS = ("steps", "tokens", "flops", "minutes")
 
 
@@ -130,6 +133,10 @@ class TrainConfig(Section):
     compile: Literal["auto", "on", "off"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, gt=0, description="CPU threads; default: the physical cores")
+    parallel: str = Field(
+        default="auto",
+        description="how the ranks of torchrun share the model: auto, or degrees of dp, fsdp, tp, cp, pp, ep: fsdp=8,tp=2",
+    )
     checkpoint_seconds: float = Field(default=20.0, gt=0, description="seconds between checkpoints")
     keep_checkpoints: int = Field(default=2, gt=0)
     validate_every_fraction: float = Field(default=0.2, gt=0, le=1, description="share of the steps between looks")
@@ -140,6 +147,16 @@ class TrainConfig(Section):
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(HORIZONS)} (found: {', '.join(given) or 'none'})")
         return self
+
+    @field_validator("parallel")
+    @classmethod
+    def parallel_is_a_layout(cls, value: str) -> str:
+        if value != AUTO:
+            try:
+                parse_layout(value)
+            except InputError as error:
+                raise ValueError(str(error).removeprefix("train.parallel: ")) from None
+        return value
 
 
 class EvaluateConfig(SwitchedSection):

@@ -18,11 +18,11 @@ def measure_config(recipe: Recipe) -> Any:
 
 
 def train_config(recipe: Recipe) -> Any:
-    """What weights and losses depend on: not how often checkpoints are written, nor which samples are shown on the way."""
+    """What weights and losses depend on: not how often checkpoints are written, nor how many devices share the work."""
     return {
         "seed": recipe.seed,
         "model": recipe.model.model_dump(),
-        "train": recipe.train.model_dump(exclude={"checkpoint_seconds", "keep_checkpoints"}),
+        "train": recipe.train.model_dump(exclude={"checkpoint_seconds", "keep_checkpoints", "parallel"}),
     }
 
 
