@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seedbed.model.attention import Attention, LayerCache, rope_tables
 from seedbed.model.config import TransformerConfig
 from seedbed.model.feed_forward import FeedForward
-from seedbed.model.head_loss import head_loss
+from seedbed.model.head_loss import IGNORED, head_loss
 
 HASH_MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # xxHash's 32-bit primes
 
@@ -204,23 +204,23 @@ class Transformer(nn.Module):
         """Negative log-likelihoods [B, T] in nats of each target: of the prediction, and of the transformer alone.
 
         `prior_BTP` holds the n-gram expert's log-probability of the target, then its masses; without an expert it is None
-        and the two results are one.
+        and the two results are one. Targets that are IGNORED have loss 0.
         """
         own_BT = self.own_losses(hidden_BTD, targets_BT)
         if prior_BTP is None:
             return own_BT, own_BT
         gate_BT = self.gate(hidden_BTD, prior_BTP[..., 1:])
         mixed_BT = torch.logaddexp(F.logsigmoid(gate_BT) - own_BT, F.logsigmoid(-gate_BT) + prior_BTP[..., 0])
-        return -mixed_BT, own_BT
+        return (-mixed_BT).masked_fill(targets_BT == IGNORED, 0.0), own_BT
 
     def own_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
-        """Negative log-likelihood [B, T] in nats of each target under the transformer alone."""
+        """Negative log-likelihood [B, T] in nats of each target under the transformer alone, 0 where it is IGNORED."""
         V, softcap = self.config.vocab_size, self.config.logit_softcap
         hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
         if hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32 and not softcap:
             return head_loss(hidden_ND, self.head.weight[:V], targets_N).view_as(targets_BT)
         logits_NV = self.cap(self.head(hidden_ND).float())[:, :V]
-        return F.cross_entropy(logits_NV, targets_N, reduction="none").view_as(targets_BT)
+        return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="none").view_as(targets_BT)
 
     def gate(self, hidden_BTD: Tensor, masses_BTM: Tensor) -> Tensor:
         """Log-odds [B, T] of the transformer against the n-gram expert."""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from seedbed.errors import SeedbedError
 from seedbed.tokens.loader import Loader
+from seedbed.train.batch import Batch
 
 
 class TrainingData:
@@ -24,13 +24,17 @@ class TrainingData:
                 )
             self.prior = np.memmap(prior_path, np.float16, mode="r", shape=(loader.num_tokens, prior_order))
 
-    def rows(self, step: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Inputs [B, T], targets [B, T] (int64) and the prior of the targets [B, T, P] (float32) or None."""
+    def num_targets(self, step: int) -> int:
+        """Targets of the whole global batch: its loss is a mean over them, however the rows are shared out."""
+        return self.loader.batch_rows * self.loader.context
+
+    def rows(self, step: int, start: int, stop: int) -> Batch:
+        """Rows [start, stop) of the global batch of `step`."""
         windows = torch.from_numpy(self.loader.rows(step, start, stop))
         inputs, targets = windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
         if self.prior is None:
-            return inputs, targets, None
+            return Batch(inputs, targets)
         # windows are read from a ring, so the prior's rows wrap around at its end as well
         positions = np.array(self.loader.positions(step, start, stop))
         index = (positions[:, None] + 1 + np.arange(self.loader.context)) % self.loader.num_tokens
-        return inputs, targets, torch.from_numpy(self.prior[index].astype(np.float32))
+        return Batch(inputs, targets, torch.from_numpy(self.prior[index].astype(np.float32)))

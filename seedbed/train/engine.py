@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.recipe.schema import TrainConfig
+from seedbed.train.batch import Batch
 from seedbed.train.data import TrainingData
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks, sum_gradients, sum_scalars
@@ -68,11 +69,11 @@ class Engine:
         """Train on the global batch of `step`. A loss that is not finite leaves the weights as they were."""
         self.model.train()
         first, last = self.ranks.share(self.batch_rows)
-        scale = 1.0 / (self.batch_rows * self.config.context)
+        scale = 1.0 / self.data.num_targets(step)
         totals = torch.zeros(2, device=self.execution.device)
         for start in range(first, last, self.execution.micro_batch_rows):
             stop = min(last, start + self.execution.micro_batch_rows)
-            mixed_BT, own_BT = self.losses(*self.data.rows(step, start, stop))
+            mixed_BT, own_BT = self.losses(self.data.rows(step, start, stop))
             loss = mixed_BT.sum() * scale
             if mixed_BT is not own_BT:
                 # the transformer also answers for itself: left to the mixture alone, it learns nothing where the expert leads
@@ -90,13 +91,11 @@ class Engine:
         self.model.zero_grad()
         return StepResult(mixed, own, fraction)
 
-    def losses(self, inputs_BT: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None) -> tuple[Tensor, Tensor]:
-        device = self.execution.device
-        inputs_BT, targets_BT = inputs_BT.to(device), targets_BT.to(device)
-        prior_BTP = None if prior_BTP is None else prior_BTP.to(device)
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        batch = batch.to(self.execution.device)
         with self.autocast():
-            x_BTD, values = self.model.embed(inputs_BT)
-            return self.model.mixed_losses(self.hidden(x_BTD, values), targets_BT, prior_BTP)
+            x_BTD, values = self.model.embed(batch.inputs_BT)
+            return self.model.mixed_losses(self.hidden(x_BTD, values), batch.targets_BT, batch.prior_BTP)
 
 
 def clip_gradients(model: nn.Module, limit: float) -> None:
