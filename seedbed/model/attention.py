@@ -58,7 +58,7 @@ class Attention(nn.Module):
         self.has_value_embedding = layer in config.value_layers
         if self.has_value_embedding:
             # 2 sigmoid(gate) = 1 at the start; a gate a head, from the first 32 channels (nanochat)
-            self.value_gate = nn.Parameter(torch.zeros(config.kv_heads, min(32, config.width)))
+            self.value_gate = nn.Linear(min(32, config.width), config.kv_heads, bias=False)
 
     def forward(
         self,
@@ -79,7 +79,7 @@ class Attention(nn.Module):
         v = self.value(x_BTD).view(B, T, -1, K)
         if self.has_value_embedding:
             assert value_embedding_BTE is not None
-            gate = 2 * torch.sigmoid(F.linear(x_BTD[..., : self.value_gate.shape[1]], self.value_gate))
+            gate = 2 * torch.sigmoid(self.value_gate(x_BTD[..., : self.value_gate.in_features]))
             v = v + gate[..., None] * value_embedding_BTE.view(B, T, -1, K)
         if config.position == "rope":
             q, k = rotate(q, cos_TK, sin_TK), rotate(k, cos_TK, sin_TK)
@@ -89,23 +89,27 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k, v = cache.append(k, v, start)
-        blocked = blocked_keys(T, k.shape[2], q.device, config.causal, documents_BT)
-        y = attend(q, k, v, blocked, is_causal=config.causal and documents_BT is None)
+        y = self.mix(q, k, v, documents_BT)
         return self.output(y.transpose(1, 2).reshape(B, T, -1))
+
+    def mix(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, documents_BS: Tensor | None) -> Tensor:
+        """What the last T of S tokens take from the keys and values in their view: [B, H, T, K]."""
+        causal = self.config.causal
+        blocked = blocked_keys(q_BHTK.shape[2], k_BGSK.shape[2], q_BHTK.device, causal, documents_BS)
+        return attend(q_BHTK, k_BGSK, v_BGSK, blocked, is_causal=causal and documents_BS is None)
 
 
 def blocked_keys(
-    T: int, S: int, device: torch.device, causal: bool, documents_BT: Tensor | None = None
+    T: int, S: int, device: torch.device, causal: bool, documents_BS: Tensor | None = None
 ) -> Tensor | None:
     """Which of S keys each of the last T of S tokens may not see, [T, S] or [B, 1, T, S]; None: it sees all.
 
-    `documents_BT` numbers the documents in each row: a token sees its own (padding, -1, sees padding, so no row is empty).
+    `documents_BS` numbers the documents in each row: a token sees its own (padding, -1, sees padding, so no row is empty).
     """
     blocked = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T + 1) if causal else None
-    if documents_BT is None:
+    if documents_BS is None:
         return blocked
-    assert T == S, "documents are numbered for whole rows, and a cache holds one document"
-    other = documents_BT[:, None, :, None] != documents_BT[:, None, None, :]
+    other = documents_BS[:, None, S - T :, None] != documents_BS[:, None, None, :]
     return other if blocked is None else other | blocked
 
 

@@ -72,6 +72,7 @@ class Transformer(nn.Module):
             {str(i): nn.Embedding(V, value_width, sparse=True) for i in config.value_layers}
         )
         self.layers = nn.ModuleList(Layer(config, i) for i in range(config.layers))
+        self.present = range(config.layers)  # a stage of a pipeline holds fewer
         if config.residual_scalars:
             self.residual_scale = nn.Parameter(torch.ones(config.layers))
             self.input_scale = nn.Parameter(torch.zeros(config.layers))
@@ -132,14 +133,14 @@ class Transformer(nn.Module):
             self.input_scale.fill_(0.1)
         for layer in layers:
             if layer.attention.has_value_embedding:
-                layer.attention.value_gate.zero_()
+                layer.attention.value_gate.weight.zero_()
         if config.prior_order:
             self.prior_gate.weight.zero_()
         self.set_rope_tables(config.context)
 
     def set_rope_tables(self, tokens: int) -> None:
         cos, sin = rope_tables(self.config, tokens)
-        device = self.head.weight.device
+        device = next(self.parameters()).device
         self.cos_TK, self.sin_TK = cos.to(device), sin.to(device)
 
     def make_cache(self, rows: int, tokens: int) -> Cache:
@@ -159,16 +160,24 @@ class Transformer(nn.Module):
             rows[order] = (mixed ^ (mixed >> 13)) % self.config.ngram_rows
         return rows
 
-    def embed(self, tokens_BT: Tensor, cache: Cache | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Input vectors [B, T, D], and the value embeddings of each layer that has them."""
-        x_BTD = self.embedding(tokens_BT)
+    def embed(
+        self, tokens_BT: Tensor, cache: Cache | None = None, positions_S: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Input vectors [B, T, D], and the value embeddings of each layer that has them.
+
+        `positions_S`: of these positions of the rows only, where a device works on a part of each row.
+        """
+        here_BS = tokens_BT if positions_S is None else tokens_BT[:, positions_S]
+        x_BSD = self.embedding(here_BS)
         if len(self.ngram_embeddings):
-            for order, rows in self.ngram_rows_of(tokens_BT, cache.last_B2 if cache else None).items():
-                x_BTD = x_BTD + self.ngram_embeddings[order](rows)
+            for order, rows_BT in self.ngram_rows_of(tokens_BT, cache.last_B2 if cache else None).items():
+                rows_BS = rows_BT if positions_S is None else rows_BT[:, positions_S]
+                x_BSD = x_BSD + self.ngram_embeddings[order](rows_BS)
         if self.config.position == "learned":
             start = cache.length if cache else 0
-            x_BTD = x_BTD + self.position_embedding.weight[start : start + tokens_BT.shape[1]]
-        return x_BTD, [table(tokens_BT) for table in self.value_embeddings.values()]
+            table = self.position_embedding.weight
+            x_BSD = x_BSD + (table[start : start + tokens_BT.shape[1]] if positions_S is None else table[positions_S])
+        return x_BSD, [table(here_BS) for table in self.value_embeddings.values()]
 
     def hidden(
         self,
@@ -181,20 +190,39 @@ class Transformer(nn.Module):
 
         `documents_BT` (int64, -1: padding) numbers the documents in each row, and attention stays within a document.
         """
-        config = self.config
+        values = dict(zip(self.config.value_layers, value_embeddings, strict=True))
+        x_BTD = self.enter(x_BTD)
+        return self.final_norm(self.run_layers(x_BTD, x_BTD, values, cache, documents_BT))
+
+    def enter(self, x_BTD: Tensor) -> Tensor:
+        """Input vectors as the first layer takes them."""
+        return F.rms_norm(x_BTD, (self.config.width,)) if self.config.zero_output_init else x_BTD
+
+    def run_layers(
+        self,
+        x_BTD: Tensor,
+        x0_BTD: Tensor,
+        values: dict[int, Tensor],
+        cache: Cache | None = None,
+        documents_BT: Tensor | None = None,
+        positions_T: Tensor | None = None,
+    ) -> Tensor:
+        """The layers that are here (`present`), of which x0 is the first one's input; `values` by layer.
+
+        `positions_T`: where in their rows the tokens stand, if not one after another.
+        """
         start = cache.length if cache else 0
         stop = start + x_BTD.shape[1]
-        cos_TK, sin_TK = self.cos_TK[start:stop], self.sin_TK[start:stop]
-        if config.zero_output_init:
-            x_BTD = F.rms_norm(x_BTD, (config.width,))
-        x0_BTD = x_BTD
-        values = dict(zip(config.value_layers, value_embeddings, strict=True))
-        for i, layer in enumerate(self.layers):
-            if config.residual_scalars:
+        if positions_T is None:
+            cos_TK, sin_TK = self.cos_TK[start:stop], self.sin_TK[start:stop]
+        else:
+            cos_TK, sin_TK = self.cos_TK[positions_T], self.sin_TK[positions_T]
+        for i in self.present:
+            if self.config.residual_scalars:
                 x_BTD = self.residual_scale[i] * x_BTD + self.input_scale[i] * x0_BTD
             layer_cache = cache.layers[i] if cache else None
-            x_BTD = layer(x_BTD, cos_TK, sin_TK, values.get(i), layer_cache, start, documents_BT)
-        return self.final_norm(x_BTD)
+            x_BTD = self.layers[i](x_BTD, cos_TK, sin_TK, values.get(i), layer_cache, start, documents_BT)
+        return x_BTD
 
     def cap(self, logits: Tensor) -> Tensor:
         softcap = self.config.logit_softcap
