@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.model.ngram import NgramExpert, build_table, group_starts
-from seedbed.tokens.shards import ShardReader
+from seedbed.tokens.reader import ShardReader
 from seedbed.tokens.tokenizer import Tokenizer
 
 NGRAM_TRAINING_BYTES = 20_000_000

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seedbed.tokens.shards import ShardReader
+from seedbed.tokens.reader import ShardReader
 
 SEQUENCE_TOKENS = 8
 MAX_SEARCHED_TOKENS = (

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from seedbed.corpus.store import read_documents
-from seedbed.tokens.shards import DOCUMENTS_FILE, ShardReader
+from seedbed.tokens.reader import ShardReader
+from seedbed.tokens.shards import DOCUMENTS_FILE
 from seedbed.tokens.tokenizer import Tokenizer
 
 UNNAMED = "unnamed"

@@ -21,7 +21,8 @@ from seedbed.run.lineage import Lineage, TraceResult
 from seedbed.run.pipeline import load_stage
 from seedbed.run.stages import CHECKPOINTS
 from seedbed.tokens.kept_documents import split_sizes
-from seedbed.tokens.shards import DOCUMENTS_FILE, ShardReader, verify_shards
+from seedbed.tokens.reader import ShardReader, verify_shards
+from seedbed.tokens.shards import DOCUMENTS_FILE
 
 REPEAT = "delete the stage's folder and start `seedbed run` on the run again"
 # What `train` hands on unchanged, so that its folder alone is enough to generate from: file -> stage it comes from.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seedbed.errors import InputError
-from seedbed.tokens.shards import ShardReader, map_array
+from seedbed.tokens.reader import ShardReader, map_array
 
 # llm.c, dev/data/data_common.py: 256 int32, of which the first three are magic, version and number of tokens
 LLM_C_MAGIC = 20240520

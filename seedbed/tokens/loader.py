@@ -20,7 +20,7 @@ import numpy as np
 
 from seedbed.errors import InputError
 from seedbed.tokens.permutation import ROUNDS, permute
-from seedbed.tokens.shards import DocumentSpan, ShardReader
+from seedbed.tokens.reader import DocumentSpan, ShardReader
 
 
 class Loader:

@@ -1,15 +1,15 @@
-"""Token shards: the format, its writer, its reader and its check.
+"""Token shards: the format and its writer; `reader.py` reads and checks them.
 
     FOLDER/00000.bin          tokens, raw little-endian u16 or u32: document, end-of-text, document, end-of-text, ...
     FOLDER/00000.idx          u64, end of each document within the shard, in tokens, the end-of-text token included
     FOLDER/manifest.json      dtype, counts, tokenizer, SHA-256 of every file
     FOLDER/documents.parquet  document number in shard order -> id, source, domain, tokens, bytes
 
-A document lies in one shard; the shards joined in order are the stream that the loader cuts into windows.
+A document lies in one shard; the shards joined in order are the stream that the loader cuts into windows. Where a
+mixture weighs sources, the documents come grouped: `groups` in the manifest names each stretch of the stream.
 """
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,15 +60,6 @@ class DocumentRecord(NamedTuple):
     num_bytes: int
 
 
-class DocumentSpan(NamedTuple):
-    """A stretch of one document: its number and id, and its tokens [start, stop) within the document."""
-
-    document: int
-    id: str
-    start: int
-    stop: int
-
-
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """Little-endian u16 where every id fits, else u32."""
     return DTYPES["uint16" if vocab_size <= 2**16 else "uint32"]
@@ -91,6 +82,7 @@ class ShardWriter:
         self.dtype = token_dtype(vocab_size)
         self.num_tokens = self.num_documents = self.num_bytes = 0
         self._shards: list[dict[str, Any]] = []
+        self._groups: list[dict[str, Any]] = []
         self._rows: list[DocumentRecord] = []
         self._sidecar = pq.ParquetWriter(folder / DOCUMENTS_FILE, DOCUMENT_SCHEMA, compression="zstd")
         self._open_shard()
@@ -114,12 +106,20 @@ class ShardWriter:
         if len(self._rows) == ROWS_PER_GROUP:
             self._write_rows()
 
+    def begin_group(self, name: str) -> None:
+        """What is added from here on belongs to the group `name`, in shards of its own. Before the first document or never."""
+        assert self._groups or not self.num_documents
+        if self._ends:
+            self._close_shard()
+            self._open_shard()
+        self._groups.append({"name": name, "num_tokens": self.num_tokens, "num_documents": self.num_documents})
+
     def finish(self) -> dict[str, Any]:
         """Close all files and write the manifest, which is returned."""
         self._close_shard()
         self._write_rows()
         self._sidecar.close()
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "dtype": self.dtype.name,
             "vocab_size": self.vocab_size,
@@ -132,8 +132,18 @@ class ShardWriter:
             "shards": self._shards,
             "documents_sha256": sha256_file(self.folder / DOCUMENTS_FILE),
         }
+        if self._groups:
+            manifest["groups"] = self._group_counts()
         write_json(self.folder / MANIFEST_FILE, manifest)
         return manifest
+
+    def _group_counts(self) -> list[dict[str, Any]]:
+        """Each group's own counts, from where it began and where the next one did."""
+        end = {"num_tokens": self.num_tokens, "num_documents": self.num_documents}
+        return [
+            {"name": group["name"], **{field: after[field] - group[field] for field in end}}
+            for group, after in zip(self._groups, [*self._groups[1:], end], strict=True)
+        ]
 
     def _open_shard(self) -> None:
         self._name = f"{len(self._shards):05d}"
@@ -163,87 +173,6 @@ class ShardWriter:
             self._rows = []
 
 
-class ShardReader:
-    """The stream of a folder of shards. Opening checks sizes against the manifest and maps the files, unread."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.manifest = read_manifest(folder)
-        self.dtype = DTYPES[self.manifest["dtype"]]
-        self.num_tokens: int = self.manifest["num_tokens"]
-        self.num_documents: int = self.manifest["num_documents"]
-        shards = self.manifest["shards"]
-        for shard in shards:
-            check_size(folder / shard["file"], shard["num_tokens"] * self.dtype.itemsize)
-            check_size(folder / shard["index"], shard["num_documents"] * 8)
-        self.tokens = [map_array(folder / shard["file"], self.dtype) for shard in shards]
-        self.ends = [map_array(folder / shard["index"], np.dtype("<u8")) for shard in shards]
-        self.first_token = np.cumsum([0, *(shard["num_tokens"] for shard in shards)])
-        self.first_document = np.cumsum([0, *(shard["num_documents"] for shard in shards)])
-        self._sidecar: pq.ParquetFile | None = None
-        self._row_group = lru_cache(maxsize=16)(self._read_row_group)
-
-    def read_into(self, out: np.ndarray, start: int) -> None:
-        """Fill `out` with the stream from token `start` on, in its dtype; past the end it goes on at token 0."""
-        filled, wanted = 0, len(out)
-        start %= self.num_tokens
-        while filled < wanted:
-            shard = self.shard_of(start)
-            offset = start - int(self.first_token[shard])
-            part = self.tokens[shard][offset : offset + wanted - filled]
-            out[filled : filled + len(part)] = part
-            filled += len(part)
-            start = (start + len(part)) % self.num_tokens
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Tokens [start, stop) of the stream."""
-        out = np.empty(stop - start, self.dtype)
-        self.read_into(out, start)
-        return out
-
-    def shard_of(self, token: int) -> int:
-        return 0 if len(self.tokens) == 1 else int(np.searchsorted(self.first_token, token, side="right")) - 1
-
-    def document_at(self, token: int) -> tuple[int, int, int]:
-        """The number of the document that holds a token of the stream, and its [start, stop) in the stream."""
-        shard = self.shard_of(token)
-        base = int(self.first_token[shard])
-        local = int(np.searchsorted(self.ends[shard], token - base, side="right"))
-        start = int(self.ends[shard][local - 1]) if local else 0
-        return int(self.first_document[shard]) + local, base + start, base + int(self.ends[shard][local])
-
-    def document_tokens(self, document: int) -> np.ndarray:
-        """A document's tokens, its end-of-text token last."""
-        shard = int(np.searchsorted(self.first_document, document, side="right")) - 1
-        local = document - int(self.first_document[shard])
-        start = int(self.ends[shard][local - 1]) if local else 0
-        return np.array(self.tokens[shard][start : int(self.ends[shard][local])])
-
-    def spans(self, start: int, length: int) -> list[DocumentSpan]:
-        """The documents behind `length` tokens from `start` on, in order; past the end it goes on at token 0."""
-        found: list[DocumentSpan] = []
-        while length > 0:
-            position = start % self.num_tokens
-            document, first, last = self.document_at(position)
-            taken = min(length, last - position)
-            found.append(DocumentSpan(document, self.record(document).id, position - first, position - first + taken))
-            start, length = start + taken, length - taken
-        return found
-
-    def record(self, document: int) -> DocumentRecord:
-        """What the sidecar says of a document. The row groups last asked for stay in memory."""
-        group, row = divmod(document, ROWS_PER_GROUP)
-        return DocumentRecord(**self._row_group(group).slice(row, 1).to_pylist()[0])
-
-    def _read_row_group(self, group: int) -> pa.Table:
-        try:
-            if self._sidecar is None:
-                self._sidecar = pq.ParquetFile(self.folder / DOCUMENTS_FILE)
-            return self._sidecar.read_row_group(group)
-        except (pa.ArrowException, OSError):
-            raise damaged(self.folder / DOCUMENTS_FILE, "is missing or damaged") from None
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder. Raises SeedbedError if it is missing, of another format or contradicts itself."""
     path = folder / MANIFEST_FILE
@@ -258,9 +187,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     shards = manifest["shards"]
     if manifest["dtype"] not in list(DTYPES) or not isinstance(shards, list) or not all(map(describes_shard, shards)):
         raise damaged(path, "does not describe its shards")
-    if any(sum(shard[name] for shard in shards) != manifest[name] for name in ("num_tokens", "num_documents")):
-        raise damaged(path, "has totals that are not the sums of its shards")
+    for name in ("num_tokens", "num_documents"):
+        if sum(shard[name] for shard in shards) != manifest[name]:
+            raise damaged(path, "has totals that are not the sums of its shards")
+        if "groups" in manifest and sum_of(manifest["groups"], name) != manifest[name]:
+            raise damaged(path, "has groups that are not the whole of its stream")
     return manifest
+
+
+def sum_of(groups: Any, name: str) -> int | None:
+    """The sum of a count over a manifest's groups; None where they are no groups."""
+    if not isinstance(groups, list) or not groups:
+        return None
+    if not all(isinstance(group, dict) and isinstance(group.get("name"), str) for group in groups):
+        return None
+    counts = [group.get(name) for group in groups]
+    return sum(counts) if all(isinstance(count, int) and count >= 0 for count in counts) else None
 
 
 def describes_shard(entry: Any) -> bool:
@@ -268,47 +210,11 @@ def describes_shard(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
         and all(isinstance(entry.get(name), str) for name in texts)
+        and not any("/" in entry[name] or "\\" in entry[name] for name in ("file", "index"))
         and all(isinstance(entry.get(name), int) and entry[name] >= 0 for name in counts)
     )
-
-
-def check_size(path: Path, expected: int) -> None:
-    found = path.stat().st_size if path.is_file() else None
-    if found is None:
-        raise damaged(path, "is missing")
-    if found != expected:
-        raise damaged(path, f"has {found:,} bytes where the manifest says {expected:,}")
-
-
-def map_array(path: Path, dtype: np.dtype[Any]) -> np.ndarray:
-    """The file as a read-only array (a plain one: slices of np.memmap cost several times more)."""
-    return np.asarray(np.memmap(path, dtype, mode="r")) if path.stat().st_size else np.empty(0, dtype)
 
 
 def damaged(path: Path, what: str) -> SeedbedError:
     folder = path.parent.parent if path.parent.parent.name.startswith("tokenize-") else path.parent
     return SeedbedError(f"{path} {what}: delete the folder {folder} and run the same command again")
-
-
-def verify_shards(folder: Path) -> dict[str, Any]:
-    """Check every byte of a folder of shards: sizes, SHA-256, ids below the vocabulary, documents that end in
-    end-of-text.
-
-    Gives the manifest; raises SeedbedError with the first file that is not as written.
-    """
-    reader = ShardReader(folder)
-    manifest = reader.manifest
-    for shard, tokens, ends in zip(manifest["shards"], reader.tokens, reader.ends, strict=True):
-        for name, expected in ((shard["file"], shard["sha256"]), (shard["index"], shard["index_sha256"])):
-            if sha256_file(folder / name) != expected:
-                raise damaged(folder / name, "is corrupted (its SHA-256 is not the manifest's)")
-        if len(ends) and (int(ends[-1]) != len(tokens) or bool(np.any(np.diff(ends.astype(np.int64)) < 1))):
-            raise damaged(folder / shard["index"], "does not describe its shard")
-        if len(tokens) and int(tokens.max()) >= manifest["vocab_size"]:
-            raise damaged(folder / shard["file"], f"holds ids beyond the vocabulary of {manifest['vocab_size']:,}")
-        if bool(np.any(tokens[ends.astype(np.int64) - 1] != manifest["eos_id"])):
-            raise damaged(folder / shard["file"], "has a document without its end-of-text token")
-    sidecar = folder / DOCUMENTS_FILE
-    if not sidecar.is_file() or sha256_file(sidecar) != manifest["documents_sha256"]:
-        raise damaged(sidecar, "is missing or corrupted (its SHA-256 is not the manifest's)")
-    return manifest

@@ -8,7 +8,7 @@ from seedbed.errors import SeedbedError
 from seedbed.files import require_free_bytes
 from seedbed.model.ngram import count
 from seedbed.run.stages import StageContext
-from seedbed.tokens.shards import ShardReader
+from seedbed.tokens.reader import ShardReader
 from seedbed.train.store import save_expert
 
 # A longer document is left out block by block: its own earlier pages are fair to know, as they are in held-out text.

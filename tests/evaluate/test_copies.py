@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedbed.evaluate import copies
 from seedbed.evaluate.copies import copied_shares
-from seedbed.tokens.shards import ShardReader
+from seedbed.tokens.reader import ShardReader
 from seedbed.tokens.tokenizer import Tokenizer
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from seedbed.errors import InputError
 from seedbed.tokens.loader import Loader
 from seedbed.tokens.permutation import ROUNDS, permute
-from seedbed.tokens.shards import ShardReader, ShardWriter
+from seedbed.tokens.reader import ShardReader
+from seedbed.tokens.shards import ShardWriter
 from seedbed.tokens.tokenizer import Tokenizer
 
 # Ids tell their place: document n is [10 n, 10 n + 1, ...]; 999 ends it.

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from seedbed.errors import InputError, SeedbedError
 from seedbed.tokens import formats
 from seedbed.tokens.document_sorter import DocumentSorter, Entry
-from seedbed.tokens.shards import DocumentSpan, ShardReader, ShardWriter, verify_shards
+from seedbed.tokens.reader import DocumentSpan, ShardReader, verify_shards
+from seedbed.tokens.shards import ShardWriter
 
 DOCUMENTS = [[1, 2, 3], [], [4] * 7, [5, 6], [7] * 20, [8]]
 EOS = 999

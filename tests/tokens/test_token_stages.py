@@ -10,7 +10,7 @@ from seedbed.errors import InputError, Interrupted, SeedbedError
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import StageContext
 from seedbed.tokens import tokenize_corpus, train_tokenizer
-from seedbed.tokens.shards import ShardReader, verify_shards
+from seedbed.tokens.reader import ShardReader, verify_shards
 from seedbed.tokens.tokenize_corpus import TOKENIZE
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.tokens.train_tokenizer import TOKENIZER
