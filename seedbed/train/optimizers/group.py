@@ -1,8 +1,8 @@
 """Which optimizer moves which parameter, and the learning rates derived for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
@@ -51,33 +51,33 @@ class Optimizer:
     def __init__(self, model: Transformer, train: TrainConfig, steps: int) -> None:
         self.train, self.steps = train, steps
         self.lr = derive_learning_rates(model.config, train)
-        tables, matrices, head, scalars = split_parameters(model)
-        self.rows = RowAdamW(tables, beta2=0.995, eps=1e-10)
-        self.muon: Muon | None = None
+        groups = split_parameters(model)
+        self.rows = RowAdamW(groups.tables, beta2=0.995, eps=1e-10)
+        self.matrices: Muon | AdamW
         if train.optimizer == "muon":
-            self.muon = Muon(matrices, train.weight_decay or 0.0, POLAR_STEPS)
-            self.head = AdamW(head, (0.8, 0.95), 1e-10, 0.0)
-            self.scalars = AdamW(scalars, (0.9, 0.95), 1e-10, 0.0)
+            self.matrices = Muon(groups.matrices, train.weight_decay or 0.0, POLAR_STEPS)
+            self.head = AdamW(groups.head, (0.8, 0.95), 1e-10, 0.0)
+            self.scalars = AdamW(groups.scalars, (0.9, 0.95), 1e-10, 0.0)
         else:
             decay = 0.1 if train.weight_decay is None else train.weight_decay
-            self.head = AdamW({**matrices, **head}, (0.9, 0.95), 1e-8, decay)
-            self.scalars = AdamW(scalars, (0.9, 0.95), 1e-8, 0.0)
+            self.matrices = AdamW(groups.matrices, (0.9, 0.95), 1e-8, decay)
+            self.head = AdamW(groups.head, (0.9, 0.95), 1e-8, decay)
+            self.scalars = AdamW(groups.scalars, (0.9, 0.95), 1e-8, 0.0)
 
     def step(self, step: int) -> float:
         """Apply the gradients of `step` (counted from 0); give the share of the peak learning rate that was used."""
         fraction = lr_fraction(step, self.steps, self.train)
-        if self.muon is not None:
-            self.muon.step(self.lr.matrix * fraction, muon_momentum(step, self.steps))
-            self.head.step(self.lr.head * fraction, step + 1)
+        if isinstance(self.matrices, Muon):
+            self.matrices.step(self.lr.matrix * fraction, muon_momentum(step, self.steps))
         else:
-            self.head.step(self.lr.matrix * fraction, step + 1)
+            self.matrices.step(self.lr.matrix * fraction, step + 1)
+        self.head.step(self.lr.head * fraction, step + 1)
         self.scalars.step(self.lr.scalar * fraction, step + 1)
         self.rows.step(self.lr.table * fraction)
         return fraction
 
     def parts(self) -> dict[str, Muon | AdamW | RowAdamW]:
-        parts: dict[str, Muon | AdamW | RowAdamW] = {"rows": self.rows, "head": self.head, "scalars": self.scalars}
-        return parts if self.muon is None else {**parts, "muon": self.muon}
+        return {"rows": self.rows, "matrices": self.matrices, "head": self.head, "scalars": self.scalars}
 
     def state(self) -> dict[str, Tensor]:
         return {f"{part}/{name}": value for part, held in self.parts().items() for name, value in held.state().items()}
@@ -88,20 +88,33 @@ class Optimizer:
             held.load_state({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
 
 
-def split_parameters(model: Transformer) -> tuple[dict[str, Tensor], ...]:
-    """(tables with sparse gradients, the layers' matrices, head and dense tables, everything else) by name."""
-    sparse = {id(m.weight) for m in model.modules() if getattr(m, "sparse", False)}
-    tables: dict[str, Tensor] = {}
-    matrices: dict[str, Tensor] = {}
-    head: dict[str, Tensor] = {}
-    scalars: dict[str, Tensor] = {}
+@dataclass(frozen=True)
+class Groups:
+    """A model's parameters by name, each in exactly one group.
+
+    `tables`: looked up by token. `matrices`: the products of the layers, alone [R, C] or stacked [E, R, C]. `head`: what maps
+    hidden states to logits (of tokens or of experts), and tables that every batch touches whole. `scalars`: gains, biases, gates.
+    """
+
+    tables: dict[str, Tensor] = field(default_factory=dict)
+    matrices: dict[str, Tensor] = field(default_factory=dict)
+    head: dict[str, Tensor] = field(default_factory=dict)
+    scalars: dict[str, Tensor] = field(default_factory=dict)
+
+
+def split_parameters(model: nn.Module) -> Groups:
+    """Which optimizer moves which parameter. A tied head is no table: its gradient is dense in every row."""
+    groups = Groups()
+    lookups = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    heads = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     for name, parameter in model.named_parameters():
-        if id(parameter) in sparse:
-            tables[name] = parameter
-        elif name.startswith("layers.") and parameter.ndim == 2 and "value_gate" not in name:
-            matrices[name] = parameter
-        elif parameter.ndim == 2 and parameter.shape[0] > 1:
-            head[name] = parameter
+        path = name.split(".")
+        if id(parameter) in lookups - heads and not {"position_embedding", "segment_embedding"} & set(path):
+            groups.tables[name] = parameter
+        elif parameter.ndim < 2 or path[-1] == "value_gate" or "prior_gate" in path or path[-1] == "bias":
+            groups.scalars[name] = parameter
+        elif "layers" in path and "router" not in path:
+            groups.matrices[name] = parameter
         else:
-            scalars[name] = parameter
-    return tables, matrices, head, scalars
+            groups.head[name] = parameter
+    return groups

@@ -1,0 +1,70 @@
+"""Each parameter of each architecture is moved by exactly one optimizer, and by the one that suits it."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import nn
+
+from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.model.transformer import Transformer
+from seedbed.recipe.schema import TrainConfig
+from seedbed.train.optimizers import Optimizer
+from seedbed.train.optimizers.group import split_parameters
+
+BASE = TransformerConfig(96, 2, 32, 2, 2, 64, 16)
+MODELS = {name: build(BASE) for name, build in ARCHITECTURES.items()}
+MODELS["seedbed with every table"] = replace(MODELS["seedbed"], ngram_rows=64, prior_order=3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_parameter_is_in_one_group(name: str) -> None:
+    with torch.device("meta"):
+        model = Transformer(MODELS[name])
+    model.tie_head()
+    groups = split_parameters(model)
+    members = [parameter for group in fields(groups) for parameter in getattr(groups, group.name)]
+    assert sorted(members) == sorted(name for name, _ in model.named_parameters())
+    for parameter, value in groups.matrices.items():
+        assert parameter.startswith("layers.") and value.ndim in (2, 3), parameter
+    for parameter, value in groups.scalars.items():
+        assert value.ndim < 2 or "gate" in parameter or parameter.endswith("bias"), parameter
+    assert all("embedding" in parameter and value.ndim == 2 for parameter, value in groups.tables.items())
+    assert ("head.weight" in groups.head) != model.config.tied_head
+    assert ("embedding.weight" in groups.head) == model.config.tied_head
+
+
+def test_routers_expert_stacks_segments_and_biases_find_their_group() -> None:
+    model = nn.Module()
+    layer = nn.Module()
+    layer.router = nn.Linear(8, 4)
+    layer.experts_up = nn.Parameter(torch.zeros(4, 16, 8))
+    layer.norm = nn.LayerNorm(8)
+    model.layers = nn.ModuleList([layer])
+    model.segment_embedding = nn.Embedding(2, 8)
+    model.embedding = nn.Embedding(64, 8)
+    model.mlm_dense = nn.Linear(8, 8)
+    groups = split_parameters(model)
+    assert list(groups.tables) == ["embedding.weight"]
+    assert list(groups.matrices) == ["layers.0.experts_up"]
+    assert sorted(groups.head) == ["layers.0.router.weight", "mlm_dense.weight", "segment_embedding.weight"]
+    assert sorted(groups.scalars) == [
+        "layers.0.norm.bias", "layers.0.norm.weight", "layers.0.router.bias", "mlm_dense.bias",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_step_moves_every_parameter(optimizer: str) -> None:
+    model = Transformer(MODELS["seedbed with every table"])
+    model.init_weights(1)
+    tokens = torch.randint(0, 96, (4, 16), generator=torch.Generator().manual_seed(1))
+    prior = torch.full((4, 16, 3), -1.0)
+    train = TrainConfig(steps=10, optimizer=optimizer)  # type: ignore[arg-type]
+    chosen = Optimizer(model, train, 10)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    for step in range(2):  # zero-initialised projections hold back the gradients of what is before them for a step
+        mixed, own = model.losses(tokens, tokens.roll(-1, 1), prior)
+        (mixed + own).sum().backward()
+        chosen.step(step)
+        model.zero_grad()
+    assert [name for name, value in model.named_parameters() if torch.equal(value, before[name])] == []
