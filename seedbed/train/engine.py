@@ -2,15 +2,17 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import Batch
 from seedbed.train.data import TrainingData
+from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks, sum_gradients, sum_scalars
 
@@ -27,12 +29,26 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class StepResult:
-    """Mean nats per token of the prediction, and of the transformer alone; the learning rate's share of its peak."""
+class Outcome:
+    """What the batch of a step gave, before the weights move. The same numbers on every rank.
+
+    Mean nats per target of the prediction, and of the transformer alone; the norm of all gradients together.
+    """
 
     loss: float
     transformer_loss: float
-    lr_fraction: float
+    gradient_norm: float
+
+    @property
+    def finite(self) -> bool:
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """What is not finite; "" when everything is."""
+        if not isfinite(self.loss):
+            return "the loss"
+        return "" if isfinite(self.gradient_norm) else "the gradient"
 
 
 class Engine:
@@ -65,12 +81,25 @@ class Engine:
             return nullcontext()
         return torch.autocast(torch.device(self.execution.device).type, torch.bfloat16)
 
-    def step(self, step: int) -> StepResult:
-        """Train on the global batch of `step`. A loss that is not finite leaves the weights as they were."""
+    def step(self, step: int) -> Outcome:
+        """Train on the global batch of `step`. A loss or gradient that is not finite leaves the weights as they were."""
+        outcome = self.gradients(step)
+        if outcome.finite:
+            self.update(step, outcome)
+        else:
+            self.drop()
+        return outcome
+
+    def gradients(self, step: int) -> Outcome:
+        """Losses and gradients of the global batch of `step`. `update` or `drop` follows.
+
+        The three numbers are read here, once a step: whoever decides whether the weights may move has to know them. A GPU
+        then waits for one small copy, and the optimizer's work on it covers the loading of the next batch.
+        """
         self.model.train()
         first, last = self.ranks.share(self.batch_rows)
         scale = 1.0 / self.data.num_targets(step)
-        totals = torch.zeros(2, device=self.execution.device)
+        totals = torch.zeros(3, device=self.execution.device)
         for start in range(first, last, self.execution.micro_batch_rows):
             stop = min(last, start + self.execution.micro_batch_rows)
             mixed_BT, own_BT = self.losses(self.data.rows(step, start, stop))
@@ -79,35 +108,26 @@ class Engine:
                 # the transformer also answers for itself: left to the mixture alone, it learns nothing where the expert leads
                 loss = loss + own_BT.sum() * scale
             loss.backward()
-            totals += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
-        mixed, own = sum_scalars(totals, self.ranks).tolist()
-        if not mixed < float("inf"):  # catches nan as well
-            self.model.zero_grad()
-            return StepResult(mixed, own, 0.0)
+            totals[:2] += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
         sum_gradients(self.model, self.ranks)
+        # the norm is of the summed gradients, equal on all ranks; summed with the losses, the ranks agree to the last bit
+        totals[2] = norm_of(gradient_values(self.model)) / self.ranks.world
+        return Outcome(*sum_scalars(totals, self.ranks).tolist())
+
+    def update(self, step: int, outcome: Outcome) -> float:
+        """Move the weights by the gradients; give the share of the peak learning rate that was used."""
         if self.train.grad_clip is not None:
-            clip_gradients(self.model, self.train.grad_clip)
+            clip_gradients(self.model, self.train.grad_clip, outcome.gradient_norm)
         fraction = self.optimizer.step(step)
         self.model.zero_grad()
-        return StepResult(mixed, own, fraction)
+        return fraction
+
+    def drop(self) -> None:
+        """Forget the gradients: the weights and the optimizer stay as they are."""
+        self.model.zero_grad()
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         batch = batch.to(self.execution.device)
         with self.autocast():
             x_BTD, values = self.model.embed(batch.inputs_BT)
             return self.model.mixed_losses(self.hidden(x_BTD, values), batch.targets_BT, batch.prior_BTP)
-
-
-def clip_gradients(model: nn.Module, limit: float) -> None:
-    """Scale all gradients, those of tables included, so that their common norm is at most `limit` (Pascanu et al. 2013)."""
-    values: list[Tensor] = []
-    for parameter in model.parameters():
-        if parameter.grad is None:
-            continue
-        if parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-            values.append(parameter.grad._values())
-        else:
-            values.append(parameter.grad)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))
-    torch._foreach_mul_(values, (limit / (norm + 1e-6)).clamp(max=1.0))

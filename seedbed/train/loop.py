@@ -67,20 +67,21 @@ class Training:
         self.resume()
         last_saved = last_event = time.monotonic()
         while self.step < self.steps:
-            result = self.engine.step(self.step)
-            if not result.loss < float("inf"):
+            outcome = self.engine.gradients(self.step)
+            if not outcome.finite:
                 raise SeedbedError(
-                    f"train: the loss of step {self.step} is {result.loss}: lower train.matrix_lr or "
+                    f"train: {outcome.trouble} of step {self.step} is not finite: lower train.matrix_lr or "
                     "train.embedding_lr; the checkpoint before it is kept"
                 )
-            self.history.add(self.step, result.loss, result.transformer_loss)
+            lr_fraction = self.engine.update(self.step, outcome)
+            self.history.add(self.step, outcome.loss, outcome.transformer_loss)
             self.step += 1
             meters.step_done()
             now, last = time.monotonic(), self.step == self.steps
             keep = self.step % self.history.every == 0 or last
             if keep or now - last_event > EVENT_SECONDS:
                 with meters.time("record"):
-                    self.record(result.lr_fraction, keep)
+                    self.record(lr_fraction, keep)
                 last_event = now
             if self.ranks.leads and self.looks.due(self.step):
                 with meters.time("look"):
