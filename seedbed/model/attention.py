@@ -19,9 +19,9 @@ PLAIN_ATTENTION_KEYS = 512
 class LayerCache:
     """Keys and values of the tokens seen so far, in preallocated [B, G, S, K] tensors."""
 
-    def __init__(self, keys_BGSK: Tensor, values_BGSK: Tensor) -> None:
-        self.keys_BGSK = keys_BGSK
-        self.values_BGSK = values_BGSK
+    def __init__(self, config: TransformerConfig, rows: int, tokens: int, like: Tensor) -> None:
+        shape = (rows, config.kv_heads, tokens, config.head_width)
+        self.keys_BGSK, self.values_BGSK = like.new_zeros(shape), like.new_zeros(shape)
 
     def append(self, keys_BGTK: Tensor, values_BGTK: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Store T new tokens at `start`; return everything up to their end."""
@@ -33,7 +33,7 @@ class LayerCache:
 
 def rope_tables(config: TransformerConfig, tokens: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines [tokens, K/2] of the rotation angles (Su et al. 2021, eq. 15), computed in float64."""
-    half = config.head_width // 2
+    half = config.rotated_width // 2
     frequency = config.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
     angle = torch.arange(tokens, dtype=torch.float64)[:, None] * frequency
     return angle.cos().float(), angle.sin().float()

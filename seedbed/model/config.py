@@ -5,6 +5,37 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
+class ExpertsConfig:
+    """A mixture of experts in place of the feed-forward part (model/experts.py)."""
+
+    num_experts: int  # routed ones in a layer
+    experts_per_token: int  # of the routed ones
+    expert_width: int  # channels inside one expert
+    shared_experts: int = 0  # seen by every token besides
+    dense_layers: int = 0  # first layers that keep a dense feed-forward part, of mlp_width
+    gate: Literal["softmax", "sigmoid"] = "sigmoid"
+    normalise_gates: bool = True  # the gates of a token's experts sum to 1 (before routed_scale)
+    routed_scale: float = 1.0  # factor on the gates
+    groups: int = 1  # the experts of a token come from groups_per_token of these groups
+    groups_per_token: int = 1
+    balance: Literal["bias", "loss", "none"] = "bias"
+    bias_rate: float = 0.001  # step of the balancing bias (DeepSeek-V3, section 4.2)
+    loss_weight: float = 0.01  # of the balance loss (Switch, section 2.2)
+    z_loss_weight: float = 0.0  # of the squared log-sum-exp of the router's logits; ST-MoE uses 0.001
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """Multi-head latent attention in place of grouped keys and values (model/latent_attention.py)."""
+
+    kv_rank: int  # channels of the latent that keys and values are made from
+    plain_width: int  # channels of a head's queries and keys that know no position
+    rope_width: int  # channels that RoPE turns; the key's are shared by all heads
+    value_width: int  # channels of a head's values
+    query_rank: int = 0  # channels the queries pass through; 0: one matrix
+
+
+@dataclass(frozen=True)
 class TransformerConfig:
     """Shape and parts. `vocab_size` counts tokens; the embedding and head are padded to a multiple of 64 rows."""
 
@@ -31,10 +62,22 @@ class TransformerConfig:
     head_channels: int = 0  # width of a head where it is not width / heads (Qwen3); 0: width / heads
     ngram_rows: int = 0  # rows of each of the hashed 2- and 3-gram tables added to the input; 0: none
     prior_order: int = 0  # order of the counted n-gram expert mixed into the prediction; 0: none
+    experts: ExpertsConfig | None = None  # None: every layer's feed-forward part is dense
+    latent: LatentConfig | None = None  # None: attention with kv_heads keys and values
 
     @property
     def head_width(self) -> int:
         return self.head_channels or self.width // self.heads
+
+    @property
+    def rotated_width(self) -> int:
+        """Channels of a head that RoPE turns."""
+        return self.latent.rope_width if self.latent else self.head_width
+
+    @property
+    def expert_layers(self) -> range:
+        """Layers whose feed-forward part is a mixture of experts."""
+        return range(min(self.experts.dense_layers, self.layers), self.layers) if self.experts else range(0)
 
     @property
     def padded_vocab_size(self) -> int:
@@ -50,7 +93,9 @@ class TransformerConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TransformerConfig":
-        return cls(**values)
+        parts = {"experts": ExpertsConfig, "latent": LatentConfig}
+        made = {name: part(**values[name]) for name, part in parts.items() if values.get(name)}
+        return cls(**{**values, **made})
 
 
 def seedbed_config(base: TransformerConfig) -> TransformerConfig:

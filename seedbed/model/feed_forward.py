@@ -1,25 +1,33 @@
 """The feed-forward part of a layer: squared ReLU, GELU or SwiGLU."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.model.config import TransformerConfig
 
 
-class FeedForward(nn.Module):
-    """[B, T, D] -> [B, T, D] through `mlp_width` channels."""
+def activate(kind: str, up: Tensor, gate: Callable[[], Tensor]) -> Tensor:
+    """The inner channels from the up projection and, where the kind has one, the gate's."""
+    if kind == "relu2":
+        return F.relu(up).square()  # So et al. 2021 (Primer)
+    if kind == "gelu":
+        return F.gelu(up, approximate="tanh")
+    return F.silu(gate()) * up  # Shazeer 2020
 
-    def __init__(self, config: TransformerConfig) -> None:
+
+class FeedForward(nn.Module):
+    """[B, T, D] -> [B, T, D] through `width` channels (default: the config's `mlp_width`)."""
+
+    def __init__(self, config: TransformerConfig, width: int | None = None) -> None:
         super().__init__()
         self.kind = config.feed_forward
-        self.up = nn.Linear(config.width, config.mlp_width, bias=config.bias)
+        width = width or config.mlp_width
+        self.up = nn.Linear(config.width, width, bias=config.bias)
         if self.kind == "swiglu":
-            self.gate = nn.Linear(config.width, config.mlp_width, bias=config.bias)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=config.bias)
+            self.gate = nn.Linear(config.width, width, bias=config.bias)
+        self.down = nn.Linear(width, config.width, bias=config.bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        if self.kind == "relu2":
-            return self.down(F.relu(self.up(x_BTD)).square())  # So et al. 2021 (Primer)
-        if self.kind == "gelu":
-            return self.down(F.gelu(self.up(x_BTD), approximate="tanh"))
-        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))  # Shazeer 2020
+        return self.down(activate(self.kind, self.up(x_BTD), lambda: self.gate(x_BTD)))

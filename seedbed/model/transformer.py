@@ -4,14 +4,18 @@
 outside the compiler, which gets `hidden`, the layers. Shapes: B rows, T tokens, D width, V padded vocabulary.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.model.attention import Attention, LayerCache, rope_tables
 from seedbed.model.config import TransformerConfig
+from seedbed.model.experts import MixtureOfExperts, Router
 from seedbed.model.feed_forward import FeedForward
 from seedbed.model.head_loss import IGNORED, head_loss
+from seedbed.model.latent_attention import LatentAttention, LatentCache
 
 HASH_MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # xxHash's 32-bit primes
 
@@ -26,9 +30,9 @@ class Layer(nn.Module):
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm = make_norm(config)
-        self.attention = Attention(config, layer)
+        self.attention = LatentAttention(config) if config.latent else Attention(config, layer)
         self.feed_forward_norm = make_norm(config)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = MixtureOfExperts(config) if layer in config.expert_layers else FeedForward(config)
 
     def forward(
         self,
@@ -36,7 +40,7 @@ class Layer(nn.Module):
         cos_TK: Tensor,
         sin_TK: Tensor,
         value_embedding_BTE: Tensor | None,
-        cache: LayerCache | None,
+        cache: LayerCache | LatentCache | None,
         start: int,
         documents_BT: Tensor | None,
     ) -> Tensor:
@@ -49,8 +53,8 @@ class Cache:
     """Everything generation keeps of the tokens seen: keys and values by layer, and the last tokens for the n-grams."""
 
     def __init__(self, config: TransformerConfig, rows: int, tokens: int, like: Tensor) -> None:
-        shape = (rows, config.kv_heads, tokens, config.head_width)
-        self.layers = [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(config.layers)]
+        kind = LatentCache if config.latent else LayerCache
+        self.layers = [kind(config, rows, tokens, like) for _ in range(config.layers)]
         self.capacity = tokens
         self.length = 0
         self.last_B2 = torch.zeros(rows, 2, dtype=torch.int64, device=like.device)
@@ -111,16 +115,28 @@ class Transformer(nn.Module):
         for layer in layers:
             attention, feed_forward = layer.attention, layer.feed_forward
             std = config.width**-0.5 if modern else 0.02
-            for linear in (attention.query, attention.key, attention.value):
-                normal(linear.weight, std)
-            normal(feed_forward.up.weight, 0.4 * std if modern else std)
-            if config.feed_forward == "swiglu":
-                normal(feed_forward.gate.weight, std)
-            for linear in (attention.output, feed_forward.down):
+            if isinstance(attention, LatentAttention):
+                for linear in attention.input_projections():
+                    normal(linear.weight, linear.in_features**-0.5 if modern else std)
+            else:
+                for linear in (attention.query, attention.key, attention.value):
+                    normal(linear.weight, std)
+            if isinstance(feed_forward, MixtureOfExperts):
+                normal(feed_forward.router.weight, std)
+                feed_forward.router.reset()
+                parts = feed_forward.stacks()
+            else:
+                gate = feed_forward.gate.weight if config.feed_forward == "swiglu" else None
+                parts = [(feed_forward.up.weight, gate, feed_forward.down.weight)]
+            for up, gate, _ in parts:
+                normal(up, 0.4 * std if modern else std)
+                if gate is not None:
+                    normal(gate, std)
+            for weight in (attention.output.weight, *(down for _, _, down in parts)):
                 if modern:
-                    linear.weight.zero_()
+                    weight.zero_()
                 else:  # GPT-2: residual projections shrink with depth (Radford et al. 2019, section 2.3)
-                    normal(linear.weight, std * (2 * config.layers) ** -0.5)
+                    normal(weight, std * (2 * config.layers) ** -0.5)
         if not config.tied_head:
             normal(self.head.weight, 0.001 if modern else 0.02)
         for name, parameter in self.named_parameters():
@@ -132,11 +148,34 @@ class Transformer(nn.Module):
             self.residual_scale.fill_(1.0)
             self.input_scale.fill_(0.1)
         for layer in layers:
-            if layer.attention.has_value_embedding:
+            if isinstance(layer.attention, Attention) and layer.attention.has_value_embedding:
                 layer.attention.value_gate.weight.zero_()
         if config.prior_order:
             self.prior_gate.weight.zero_()
         self.set_rope_tables(config.context)
+
+    def routers(self) -> dict[int, Router]:
+        """The router of each layer with experts that is here."""
+        parts = {i: self.layers[i].get_submodule("feed_forward") for i in self.present}
+        return {i: part.router for i, part in parts.items() if isinstance(part, MixtureOfExperts)}
+
+    def begin_step(self, num_rows: int) -> None:
+        """Before the first micro-batch of a step of `num_rows` rows in all: experts' loads are counted from here."""
+        for router in self.routers().values():
+            router.begin_step(num_rows)
+
+    def end_step(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
+        """After the optimizer's step: loads become those of all ranks, and the balancing biases move against them."""
+        routers = list(self.routers().values())
+        if routers:
+            loads_LE = sum_over_ranks(torch.stack([router.load_E for router in routers]))
+            for router, load_E in zip(routers, loads_LE, strict=True):
+                router.load_E.copy_(load_E)
+                router.move_bias()
+
+    def expert_loads(self) -> dict[int, list[float]]:
+        """Share of the last step's choices that each expert of a layer got, by layer: 1 / num_experts where even."""
+        return {i: (router.load_E / router.load_E.sum()).tolist() for i, router in self.routers().items()}
 
     def set_rope_tables(self, tokens: int) -> None:
         cos, sin = rope_tables(self.config, tokens)

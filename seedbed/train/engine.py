@@ -99,6 +99,7 @@ class Engine:
         self.model.train()
         first, last = self.ranks.share(self.batch_rows)
         scale = 1.0 / self.data.num_targets(step)
+        self.model.begin_step(self.batch_rows)
         totals = torch.zeros(3, device=self.execution.device)
         for start in range(first, last, self.execution.micro_batch_rows):
             stop = min(last, start + self.execution.micro_batch_rows)
@@ -119,6 +120,7 @@ class Engine:
         if self.train.grad_clip is not None:
             clip_gradients(self.model, self.train.grad_clip, outcome.gradient_norm)
         fraction = self.optimizer.step(step)
+        self.model.end_step(lambda loads: sum_scalars(loads, self.ranks))
         self.model.zero_grad()
         return fraction
 

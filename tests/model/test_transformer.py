@@ -3,19 +3,32 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
-from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.model.config import ARCHITECTURES, ExpertsConfig, LatentConfig, TransformerConfig
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.train.store import load_model, load_weights, save_model, weights_of
 
 BASE = TransformerConfig(vocab_size=70, layers=2, width=32, heads=4, kv_heads=2, mlp_width=48, context=12)
 CONFIGS = {name: make(BASE) for name, make in ARCHITECTURES.items()}
 CONFIGS["seedbed with everything"] = replace(CONFIGS["seedbed"], ngram_rows=31, prior_order=4)
+EXPERTS = ExpertsConfig(num_experts=6, experts_per_token=2, expert_width=24, shared_experts=1)
+LATENT = LatentConfig(kv_rank=20, plain_width=6, rope_width=4, value_width=5)
+CONFIGS["seedbed, experts"] = replace(CONFIGS["seedbed"], experts=EXPERTS)
+CONFIGS["llama, experts after a dense layer"] = replace(
+    CONFIGS["llama"], experts=replace(EXPERTS, dense_layers=1, gate="softmax", balance="loss", groups=2)
+)
+CONFIGS["gpt2, experts"] = replace(CONFIGS["gpt2"], experts=EXPERTS)
+CONFIGS["llama, latent attention"] = replace(CONFIGS["llama"], latent=replace(LATENT, query_rank=14))
+CONFIGS["seedbed, latent attention and experts"] = replace(
+    CONFIGS["seedbed"], qk_norm=False, value_embeddings=False, latent=LATENT, experts=EXPERTS
+)
 CONFIGS["llama, wide heads"] = replace(CONFIGS["llama"], head_channels=12)
 CONFIGS["seedbed, one key head"] = replace(CONFIGS["seedbed"], kv_heads=1, layers=3, ngram_rows=8)
 
@@ -42,9 +55,10 @@ def test_the_count_of_parameters_is_that_of_the_modules(name: str) -> None:
     model = build_model(config, seed=1)
     counted = count_parameters(config)
     assert counted.total == sum(p.numel() for p in model.parameters())
-    named = model.layers.named_modules()
-    matrices = [m.weight for n, m in named if isinstance(m, torch.nn.Linear) and not n.endswith("value_gate")]
-    assert counted.layers == sum(weight.numel() for weight in matrices)
+    matrices = {n: p.numel() for n, p in model.layers.named_parameters() if p.ndim >= 2 and "value_gate" not in n}
+    assert counted.layers + counted.resting == sum(matrices.values())
+    routed = sum(numel for n, numel in matrices.items() if ".experts." in n)
+    assert counted.resting == routed * 4 // 6  # a token uses two of six
     assert counted.head == model.head.weight.numel()
 
 
@@ -53,6 +67,40 @@ def test_training_flops_are_those_of_the_palm_paper() -> None:
     config = TransformerConfig(vocab_size=128, layers=2, width=64, heads=2, kv_heads=2, mlp_width=256, context=32)
     matrices = 2 * (4 * 64 * 64 + 2 * 64 * 256) + 128 * 64
     assert training_flops_per_token(config) == 6 * matrices + 12 * 2 * 2 * 32 * 32
+
+
+def test_training_flops_of_experts_and_latents_are_those_of_the_products_a_step_makes() -> None:
+    for name in ("llama", "llama, experts after a dense layer", "llama, latent attention"):
+        config = replace(CONFIGS[name], vocab_size=128, context=16)
+        config = replace(config, experts=config.experts and replace(config.experts, balance="bias"))
+        model = build_model(config, seed=1).train()
+        multiplied: list[int] = []
+        counted = CountProducts(multiplied)
+        with counted:
+            hidden = model.hidden(torch.randn(1, 16, 32, requires_grad=True), [])
+            model.head(hidden).sum().backward()
+        assert sum(multiplied) == training_flops_per_token(config) * 16, name
+
+
+class CountProducts(TorchDispatchMode):
+    """Collects 2 x rows x inner x columns of every matrix product, forward and backward."""
+
+    def __init__(self, multiplied: list[int]) -> None:
+        super().__init__()
+        self.multiplied = multiplied
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name
+        if name in ("aten::mm", "aten::bmm"):
+            self.multiplied.append(2 * result.numel() * args[0].shape[-1])
+        elif name == "aten::addmm":
+            self.multiplied.append(2 * result.numel() * args[1].shape[-1])
+        elif name == "seedbed::grouped_product":
+            self.multiplied.append(2 * result.numel() * args[0].shape[-1])
+        elif name == "seedbed::grouped_product_backward":
+            self.multiplied.append(4 * args[0].numel() * args[1].shape[-1])
+        return result
 
 
 def norm64(x: Tensor, module: torch.nn.Module | None, kind: str) -> Tensor:
@@ -134,7 +182,10 @@ def test_a_token_changes_nothing_before_it(name: str) -> None:
         changed = tokens.clone()
         changed[0, t] = (changed[0, t] + 1) % BASE.vocab_size
         after = model(changed)
-        assert torch.equal(after[:, :t], before[:, :t])
+        if CONFIGS[name].experts:  # how many rows an expert has decides how its product rounds
+            torch.testing.assert_close(after[:, :t], before[:, :t], rtol=0, atol=1e-5)
+        else:
+            assert torch.equal(after[:, :t], before[:, :t])
         assert not torch.equal(after[:, t], before[:, t])
 
 
