@@ -138,7 +138,10 @@ class TrainConfig(Section):
         description="how the ranks of torchrun share the model: auto, or degrees of dp, fsdp, tp, cp, pp, ep: fsdp=8,tp=2",
     )
     checkpoint_seconds: float = Field(default=20.0, gt=0, description="seconds between checkpoints")
-    keep_checkpoints: int = Field(default=2, gt=0)
+    keep_checkpoints: int = Field(default=2, gt=0, description="the newest ones; older ones are removed")
+    keep_every_steps: int | None = Field(
+        default=None, gt=0, description="checkpoint at each multiple of these steps too, and keep those while training"
+    )
     validate_every_fraction: float = Field(default=0.2, gt=0, le=1, description="share of the steps between looks")
 
     @model_validator(mode="after")

@@ -9,6 +9,8 @@ Every event has `time` (Unix seconds), `kind` and `stage`. The kinds and their f
     validation      step, bits_per_byte: {domain: value}
     sample          step, prompt, text
     resume          step, flops: training continues from a checkpoint that had reached these
+    checkpoint      step, bytes; waited_seconds (for the one before) and copy_seconds, which training stood still for;
+                    write_seconds, beside which it went on
     cost            session, seconds, joules, energy, method, flops: what this process spent since its start
     note            message: something a reader of the log should know
     stage_end       key, seconds, summary

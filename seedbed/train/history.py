@@ -29,7 +29,12 @@ class History:
     def tables(self) -> dict[str, Any]:
         return {"steps": self.records, "validations": self.validations, "samples": self.samples}
 
-    def restore(self, tables: dict[str, Any], losses: torch.Tensor, transformer_losses: torch.Tensor) -> None:
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays, as tensors over the same memory."""
+        return {
+            "losses": torch.from_numpy(self.losses),
+            "transformer_losses": torch.from_numpy(self.transformer_losses),
+        }
+
+    def restore(self, tables: dict[str, Any]) -> None:
         self.records, self.validations, self.samples = tables["steps"], tables["validations"], tables["samples"]
-        self.losses[: len(losses)] = losses.numpy()
-        self.transformer_losses[: len(losses)] = transformer_losses.numpy()

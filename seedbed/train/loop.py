@@ -2,7 +2,7 @@
 
 resume from the newest sound checkpoint, or begin at step 0
 for each step:   batch(step) -> losses -> gradients -> optimizer      (engine.py)
-                 record (meters.py, history.py); now and then look (looks.py) and save (checkpoint.py)
+                 record (meters.py, history.py); now and then look (looks.py) and save (checkpoints/)
 write the model folder
 """
 
@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from seedbed.errors import Interrupted, SeedbedError
-from seedbed.files import write_json
+from seedbed.files import sha256_json, write_json
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.run.machine import cache_dir, measured_peak
 from seedbed.run.stages import CHECKPOINTS, StageContext
 from seedbed.tokens.tokenizer import Tokenizer
-from seedbed.train.checkpoint import Checkpoint, load_newest, save_checkpoint
+from seedbed.train.checkpoints import Checkpoints, Moments
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.history import History
 from seedbed.train.looks import Looks
 from seedbed.train.measure import choose_device, model_config, open_data
 from seedbed.train.meters import Meters
 from seedbed.train.parallel import Ranks, join_ranks
-from seedbed.train.store import load_weights, save_model, weights_of
+from seedbed.train.stages import STAGES
+from seedbed.train.store import live_weights, save_model
 
 EVENT_SECONDS = 0.25  # least time between two `step` events
 
@@ -59,13 +60,21 @@ class Training:
         flops_per_step = training_flops_per_token(config) * train.batch_tokens
         peak = measured_peak(device, train.precision, train.threads) * ranks.world
         self.meters = Meters(train.batch_tokens, flops_per_step, peak)
+        identity = {
+            "model": sha256_json(config.to_json()),
+            "recipe or data": STAGES["train"].key(recipe, context.inputs),
+        }
+        self.checkpoints = Checkpoints(
+            context.path / CHECKPOINTS, identity, train.keep_checkpoints, train.keep_every_steps, ranks, context.emit
+        )
+        self.moments = Moments(ranks, train.checkpoint_seconds, train.keep_every_steps)
         self.step = 0
 
     def run(self) -> None:
         meters = self.meters
         meters.restart(0, 0.0)
         self.resume()
-        last_saved = last_event = time.monotonic()
+        last_event = time.monotonic()
         while self.step < self.steps:
             outcome = self.engine.gradients(self.step)
             if not outcome.finite:
@@ -86,16 +95,16 @@ class Training:
             if self.ranks.leads and self.looks.due(self.step):
                 with meters.time("look"):
                     self.looks.take(meters.standing(self.step))
-            if self.ranks.leads and now - last_saved > self.context.recipe.train.checkpoint_seconds and not last:
+            self.checkpoints.poll()
+            asked = self.stop_asked()
+            save, leave = self.moments.ask(self.step, asked is not None)
+            if leave or (save and not last):
                 with meters.time("checkpoint"):
-                    self.save()
-                last_saved = time.monotonic()
-            try:
-                self.context.check_stop()
-            except Interrupted:
-                if self.ranks.leads:
-                    self.save()
-                raise
+                    self.checkpoints.save(self.step, self.tensors(), self.progress(), wait=leave)
+            if leave:
+                raise asked or Interrupted("stopped with rank 0: run the same command again to go on")
+        self.moments.close()
+        self.checkpoints.finish()
         meters.step_done()
 
     def record(self, lr_fraction: float, keep: bool) -> None:
@@ -110,29 +119,40 @@ class Training:
         if self.ranks.leads:
             self.context.emit("step", steps=self.steps, **entry)
 
-    @property
-    def checkpoints_path(self) -> Path:
-        return self.context.path / CHECKPOINTS
+    def stop_asked(self) -> Interrupted | None:
+        try:
+            self.context.check_stop()
+        except Interrupted as asked:
+            return asked
+        return None
 
-    def save(self) -> None:
-        tensors = {f"model/{name}": value for name, value in weights_of(self.engine.model).items()}
-        tensors |= {f"optimizer/{name}": value for name, value in self.engine.optimizer.state().items()}
-        tensors["losses"] = torch.from_numpy(self.history.losses[: self.step].copy())
-        tensors["transformer_losses"] = torch.from_numpy(self.history.transformer_losses[: self.step].copy())
-        progress = {"step": self.step, "seconds": self.meters.seconds, "history": self.history.tables()}
-        keep = self.context.recipe.train.keep_checkpoints
-        save_checkpoint(self.checkpoints_path, self.step, Checkpoint(tensors, progress), keep)
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training goes on from, as it lives: a checkpoint is copied from these and loaded into them."""
+        parts = {
+            "model": live_weights(self.engine.model),
+            "optimizer": self.engine.optimizer.state(),
+            "history": self.history.tensors(),
+        }
+        return {f"{part}/{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
+
+    def progress(self) -> dict[str, Any]:
+        """What goes with `tensors()` and is none."""
+        return {"step": self.step, "seconds": self.meters.seconds, "history": self.history.tables()}
+
+    def spread_weights(self) -> Path | None:
+        """The checkpoint of the last step, where the weights may be spread over ranks."""
+        if self.ranks.world == 1:
+            return None
+        self.checkpoints.save(self.step, self.tensors(), self.progress(), wait=True)
+        return self.checkpoints.path(self.step)
 
     def resume(self) -> None:
-        checkpoint, damaged = load_newest(self.checkpoints_path)
-        for line in damaged:
-            self.context.emit("note", message=line)
-        if checkpoint is None:
+        tensors = self.tensors()
+        progress = self.checkpoints.load_newest(tensors)
+        self.checkpoints.require_room(tensors)
+        if progress is None:
             return
-        tensors, progress = checkpoint.tensors, checkpoint.progress
-        load_weights(self.engine.model, {n[6:]: v for n, v in tensors.items() if n.startswith("model/")})
-        self.engine.optimizer.load_state({n[10:]: v for n, v in tensors.items() if n.startswith("optimizer/")})
-        self.history.restore(progress["history"], tensors["losses"], tensors["transformer_losses"])
+        self.history.restore(progress["history"])
         self.step = progress["step"]
         self.meters.restart(self.step, progress["seconds"])
         if self.ranks.leads:
@@ -143,10 +163,11 @@ class Training:
 def run_train(context: StageContext) -> dict[str, Any]:
     training = Training(context, join_ranks())
     training.run()
+    merged = training.spread_weights()
     if not training.ranks.leads:
         return {}
     engine, history = training.engine, training.history
-    save_model(context.path, engine.model, training.tokenizer_path, training.expert_path)
+    save_model(context.path, engine.model, training.tokenizer_path, training.expert_path, merged)
     np.save(context.path / "losses.npy", history.losses)
     np.save(context.path / "transformer_losses.npy", history.transformer_losses)
     write_json(context.path / "history.json", history.tables())

@@ -22,7 +22,9 @@ def train_config(recipe: Recipe) -> Any:
     return {
         "seed": recipe.seed,
         "model": recipe.model.model_dump(),
-        "train": recipe.train.model_dump(exclude={"checkpoint_seconds", "keep_checkpoints", "parallel"}),
+        "train": recipe.train.model_dump(
+            exclude={"checkpoint_seconds", "keep_checkpoints", "keep_every_steps", "parallel"}
+        ),
     }
 
 

@@ -16,14 +16,20 @@ from seedbed.model.config import TransformerConfig
 from seedbed.model.language_model import LanguageModel
 from seedbed.model.ngram import NgramExpert
 from seedbed.model.transformer import Transformer
+from seedbed.train.checkpoints import merge_tensors
 
 
-def weights_of(model: Transformer) -> dict[str, torch.Tensor]:
-    """Every weight once: a tied head is its embedding."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def live_weights(model: Transformer) -> dict[str, torch.Tensor]:
+    """Every weight once, in the memory that training writes to: a tied head is its embedding."""
+    state: dict[str, torch.Tensor] = model.state_dict()
     if model.config.tied_head:
         del state["head.weight"]
     return state
+
+
+def weights_of(model: Transformer) -> dict[str, torch.Tensor]:
+    """The same, on the CPU and contiguous, as they are saved."""
+    return {name: value.detach().cpu().contiguous() for name, value in live_weights(model).items()}
 
 
 def load_weights(model: Transformer, state: dict[str, torch.Tensor]) -> None:
@@ -32,10 +38,18 @@ def load_weights(model: Transformer, state: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(state)
 
 
-def save_model(folder: Path, model: Transformer, tokenizer: Path, expert: Path | None) -> None:
-    """Fill `folder`; the caller publishes it. `expert`: the counted tables' file, hard-linked or copied."""
+def save_model(
+    folder: Path, model: Transformer, tokenizer: Path, expert: Path | None, checkpoint: Path | None = None
+) -> None:
+    """Fill `folder`; the caller publishes it. `expert`: the counted tables' file, hard-linked or copied.
+
+    `checkpoint`: the weights are merged from its pieces, where they are spread over ranks and `model` does not hold them all.
+    """
     write_json(folder / "config.json", model.config.to_json())
-    save_file(weights_of(model), folder / "model.safetensors")
+    if checkpoint is None:
+        save_file(weights_of(model), folder / "model.safetensors")
+    else:
+        merge_tensors(checkpoint, "model/", folder / "model.safetensors")
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     if expert is not None:
         target = folder / "ngram.safetensors"

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from seedbed.errors import Interrupted, SeedbedError
+from seedbed.errors import InputError, Interrupted, SeedbedError
 from seedbed.files import read_json, sha256_file
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.pipeline import STAGE_NAMES, apply_measured, load_stage, run_pipeline
 from seedbed.run.stages import StageContext, describe_files, load_output
-from seedbed.train.checkpoint import Checkpoint, list_checkpoints, load_newest, save_checkpoint
+from seedbed.train.checkpoints import list_checkpoints
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.loop import run_train
@@ -184,9 +184,9 @@ def test_a_diverging_run_ends_with_one_line_that_names_the_step(prepare: Callabl
 
 
 def damage(checkpoint: Path) -> None:
-    state = bytearray((checkpoint / "state.safetensors").read_bytes())
+    state = bytearray((checkpoint / "rank-00000.safetensors").read_bytes())
     state[-1] ^= 1
-    (checkpoint / "state.safetensors").write_bytes(state)
+    (checkpoint / "rank-00000.safetensors").write_bytes(state)
 
 
 @pytest.mark.parametrize("how", ["flip a bit", "cut the state", "no progress", "progress is no JSON"])
@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(prepare: Callabl
     if how == "flip a bit":
         damage(newest)
     elif how == "cut the state":
-        os.truncate(newest / "state.safetensors", 100)
+        os.truncate(newest / "rank-00000.safetensors", 100)
     elif how == "no progress":
         (newest / "progress.json").unlink()
     else:
@@ -221,39 +221,29 @@ def test_when_every_checkpoint_is_damaged_training_begins_anew(prepare: Callable
     assert_same_model(prepared.train("unbroken"), path)
 
 
-def test_a_damaged_checkpoint_of_a_later_step_does_not_crowd_out_a_sound_one(tmp_path: Path) -> None:
-    tensors = {"w": torch.zeros(3)}
-    for step in (10, 20):
-        save_checkpoint(tmp_path, step, Checkpoint(tensors, {"step": step}), keep=2)
-        damage(tmp_path / f"step-{step:09d}")
-    save_checkpoint(tmp_path, 5, Checkpoint(tensors, {"step": 5}), keep=1)
-    checkpoint, _ = load_newest(tmp_path)
-    assert checkpoint is not None and checkpoint.progress["step"] == 5
-
-
-def test_only_the_newest_checkpoints_are_kept_and_half_a_one_is_none(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        save_checkpoint(tmp_path, step, Checkpoint({"w": torch.tensor([step])}, {"step": step}), keep=2)
-    (tmp_path / "step-000000009.partial").mkdir()
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
-    checkpoint, damaged = load_newest(tmp_path)
-    assert checkpoint is not None and checkpoint.tensors["w"].item() == 3 and damaged == []
+def test_a_checkpoint_of_another_model_or_recipe_is_refused_and_left(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare()
+    path = prepared.train("run", stop_after=4)
+    before = describe_files(path / "checkpoints")
+    for changes, says in (({"matrix_lr": 0.5}, "another recipe or data"), ({"seed": 3}, "another recipe or data")):
+        train = prepared.recipe.train.model_copy(update={k: v for k, v in changes.items() if k != "seed"})
+        other = prepared.recipe.model_copy(update={"train": train, "seed": changes.get("seed", prepared.recipe.seed)})
+        with pytest.raises(InputError, match=f"step-000000004 is of {says}: remove it, or choose another --out"):
+            prepared.train("run", other)
+    wider = prepared.recipe.model_copy(update={"model": prepared.recipe.model.model_copy(update={"width": 64})})
+    with pytest.raises(InputError, match="step-000000004 is of another model: "):
+        prepared.train("run", wider)
+    assert describe_files(path / "checkpoints") == before
 
 
 def test_checkpoints_are_written_by_the_clock_beside_what_is_the_output(
     prepare: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare({"train.checkpoint_seconds": 1e-9})
-    saved: list[int] = []
-    original = save_checkpoint
-
-    def spy(folder: Path, step: int, *rest: Any) -> None:
-        saved.append(step)
-        original(folder, step, *rest)
-
-    monkeypatch.setattr("seedbed.train.loop.save_checkpoint", spy)
     path = prepared.train("run")
-    assert saved[:3] == [1, 2, 3]
+    told = [e for e in prepared.events if e["kind"] == "checkpoint"]
+    assert [e["step"] for e in told] == list(range(1, 12))  # none after the last step: the model is written then
+    assert all(e["bytes"] > 0 and e["copy_seconds"] >= 0 and e["write_seconds"] >= 0 for e in told)
     assert list(describe_files(path)) == [
         "config.json", "history.json", "losses.npy", "model.safetensors", "ngram.safetensors", "tokenizer.json",
         "transformer_losses.npy",
