@@ -37,53 +37,75 @@ class ParameterCount:
 
 
 def count_parameters(config: TransformerConfig) -> ParameterCount:
-    D, V, K = config.width, config.padded_vocab_size, config.head_width
-    queries, keys, M = config.heads * K, config.kv_heads * K, config.mlp_width
-    attention = count_latent(config) if config.latent else D * (2 * queries + 2 * keys)
-    per_channel = (3 if config.feed_forward == "swiglu" else 2) * D  # weights a channel inside a feed-forward part
+    D, V = config.width, config.padded_vocab_size
     sparse = len(config.expert_layers)
-    matrices = config.layers * attention + (config.layers - sparse) * per_channel * M
+    per_channel = (3 if config.feed_forward == "swiglu" else 2) * D  # weights a channel inside a feed-forward part
+    layers = config.layers * count_attention(config) + (config.layers - sparse) * per_channel * config.mlp_width
     resting = 0
     if experts := config.experts:
         active = experts.experts_per_token + experts.shared_experts
-        matrices += sparse * (per_channel * active * experts.expert_width + D * experts.num_experts)
+        layers += sparse * (per_channel * active * experts.expert_width + D * experts.num_experts)
         resting = sparse * per_channel * (experts.num_experts - experts.experts_per_token) * experts.expert_width
+    head = V * D + (D * D if config.head_transform else 0)
     tables = 0 if config.tied_head else V * D
-    tables += config.context * D if config.position == "learned" else 0
-    tables += (2 * config.ngram_rows) * D + len(config.value_layers) * V * keys
-    scalars = len(config.value_layers) * config.kv_heads * min(32, D)
-    if config.bias:
-        up = 2 if config.feed_forward == "swiglu" else 1
-        scalars += 0 if config.latent else config.layers * (queries + 2 * keys + D)
-        scalars += (config.layers - sparse) * (up * M + D)
-        if config.experts and config.experts.shared_experts:
-            scalars += sparse * (up * config.experts.shared_experts * config.experts.expert_width + D)
-    if config.norm_weights:
-        scalars += (2 * config.layers + 1) * D * (2 if config.norm == "layer" else 1)
-        if config.latent:
-            scalars += config.layers * (config.latent.query_rank + config.latent.kv_rank)
-    if config.residual_scalars:
-        scalars += 2 * config.layers
-    if config.prior_order:
-        scalars += D + config.prior_order
-    return ParameterCount(matrices, V * D, tables, scalars, resting)
+    tables += (config.context if config.position == "learned" else 0) * D + config.segments * D
+    tables += (2 * config.ngram_rows) * D + len(config.value_layers) * V * config.kv_heads * config.head_width
+    return ParameterCount(layers, head, tables, count_scalars(config), resting)
 
 
-def count_latent(config: TransformerConfig) -> int:
-    """Weights in the matrices of one layer's latent attention."""
-    assert config.latent is not None
-    D, H, latent = config.width, config.heads, config.latent
+def count_attention(config: TransformerConfig) -> int:
+    """Weights in the matrices of one layer's attention."""
+    D, H = config.width, config.heads
+    if config.latent is None:
+        return D * 2 * (H + config.kv_heads) * config.head_width
+    latent = config.latent
     plain, turned, value = latent.plain_width, latent.rope_width, latent.value_width
     query = (latent.query_rank or D) * H * (plain + turned) + D * latent.query_rank
     return query + D * (latent.kv_rank + turned) + latent.kv_rank * H * (plain + value) + H * value * D
 
 
+def count_scalars(config: TransformerConfig) -> int:
+    """Biases, gains and gates."""
+    D, M, sparse = config.width, config.mlp_width, len(config.expert_layers)
+    queries, keys = config.heads * config.head_width, config.kv_heads * config.head_width
+    scalars = len(config.value_layers) * config.kv_heads * min(32, D)
+    if config.latent:
+        norms = config.latent.query_rank + config.latent.kv_rank
+        scalars += config.layers * norms if config.norm_weights else 0
+    else:
+        scalars += config.layers * (queries + 2 * keys) if config.bias or config.qkv_bias else 0
+        scalars += config.layers * D if config.bias else 0
+        if config.qk_norm_weights:
+            scalars += config.layers * (2 * config.head_width if config.qk_norm_over == "head" else queries + keys)
+    if config.bias:
+        up = 2 if config.feed_forward == "swiglu" else 1
+        scalars += (config.layers - sparse) * (up * M + D)
+        if config.experts and config.experts.shared_experts:
+            scalars += sparse * (up * config.experts.shared_experts * config.experts.expert_width + D)
+    if config.norm_weights:
+        norms = 2 * config.layers + (config.norm_place != "after") + config.embedding_norm + config.head_transform
+        scalars += norms * D * (2 if config.norm == "layer" else 1)
+    scalars += D + config.padded_vocab_size if config.head_transform else 0
+    scalars += 2 * config.layers if config.residual_scalars else 0
+    scalars += D + config.prior_order if config.prior_order else 0
+    return scalars
+
+
+def keys_in_view(config: TransformerConfig, layer: int) -> int:
+    """Keys that a token in the middle of a full context sees, the future counted too: the context, or a window's reach."""
+    window = config.window(layer)
+    reach = window if config.causal else 2 * window - 1
+    return min(reach, config.context) if window else config.context
+
+
 def training_flops_per_token(config: TransformerConfig) -> float:
     """Matrix-product FLOPs of forward and backward for one token at full context.
 
-    6 a parameter in a matrix that the token uses, and 12 L h s for attention (PaLM, appendix B), not halved for the causal
-    mask: that is how MFU is usually reported. Latent attention, as it trains, has keys and values of two widths.
+    6 a parameter in a matrix that the token uses, and 12 h K s a layer for attention (PaLM, appendix B), not halved for the
+    causal mask: that is how MFU is usually reported, and an encoder really does all of it. In a layer with a window, s is
+    `keys_in_view`. Latent attention, as it trains, has keys and values of two widths.
     """
     latent = config.latent
     widths = latent.plain_width + latent.rope_width + latent.value_width if latent else 2 * config.head_width
-    return 6.0 * count_parameters(config).matrices + 6 * config.layers * config.heads * widths * config.context
+    keys = sum(keys_in_view(config, layer) for layer in range(config.layers))
+    return 6.0 * count_parameters(config).matrices + 6 * config.heads * widths * keys

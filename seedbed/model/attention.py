@@ -4,12 +4,14 @@ Shapes: B rows, T tokens, D width, H query heads, G key and value heads, K head 
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.model.config import TransformerConfig
+from seedbed.model.rope import rotate
 
 # Below this many keys a plain softmax, which the compiler fuses, beats the CPU's flash attention, whose backward pass
 # was reported at 12% of peak there. The limit itself was not tuned.
@@ -31,103 +33,126 @@ class LayerCache:
         return self.keys_BGSK[:, :, :stop], self.values_BGSK[:, :, :stop]
 
 
-def rope_tables(config: TransformerConfig, tokens: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [tokens, K/2] of the rotation angles (Su et al. 2021, eq. 15), computed in float64."""
-    half = config.rotated_width // 2
-    frequency = config.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
-    angle = torch.arange(tokens, dtype=torch.float64)[:, None] * frequency
-    return angle.cos().float(), angle.sin().float()
+@dataclass
+class Positions:
+    """Where the tokens of one forward pass stand: what every layer's attention is told."""
 
-
-def rotate(x_BTHK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-    """Rotate the two halves of each head by its position's angles."""
-    first, second = x_BTHK.chunk(2, dim=-1)
-    cos, sin = cos_TK[:, None].to(x_BTHK.dtype), sin_TK[:, None].to(x_BTHK.dtype)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    cos_TK: Tensor  # RoPE's tables at these positions
+    sin_TK: Tensor
+    start: int = 0  # tokens already in the cache
+    documents_BT: Tensor | None = None  # numbers the documents within each row; -1: padding
 
 
 class Attention(nn.Module):
+    """Multi-head attention; `kv_heads` groups of heads share keys and values (Ainslie et al. 2023)."""
+
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.config = config
+        self.window = config.window(layer)
         queries, keys = config.heads * config.head_width, config.kv_heads * config.head_width
-        self.query = nn.Linear(config.width, queries, bias=config.bias)
-        self.key = nn.Linear(config.width, keys, bias=config.bias)
-        self.value = nn.Linear(config.width, keys, bias=config.bias)
+        self.query = nn.Linear(config.width, queries, bias=config.bias or config.qkv_bias)
+        self.key = nn.Linear(config.width, keys, bias=config.bias or config.qkv_bias)
+        self.value = nn.Linear(config.width, keys, bias=config.bias or config.qkv_bias)
         self.output = nn.Linear(queries, config.width, bias=config.bias)
+        if config.qk_norm_weights:
+            by_head = config.qk_norm_over == "head"
+            self.query_norm = nn.RMSNorm(config.head_width if by_head else queries, eps=config.epsilon)
+            self.key_norm = nn.RMSNorm(config.head_width if by_head else keys, eps=config.epsilon)
         self.has_value_embedding = layer in config.value_layers
         if self.has_value_embedding:
             # 2 sigmoid(gate) = 1 at the start; a gate a head, from the first 32 channels (nanochat)
             self.value_gate = nn.Linear(min(32, config.width), config.kv_heads, bias=False)
 
+    def make_cache(self, rows: int, tokens: int, like: Tensor) -> LayerCache:
+        return LayerCache(self.config, rows, tokens, like)
+
     def forward(
         self,
         x_BTD: Tensor,
-        cos_TK: Tensor,
-        sin_TK: Tensor,
+        positions: Positions,
         value_embedding_BTE: Tensor | None = None,
         cache: LayerCache | None = None,
-        start: int = 0,
-        documents_BT: Tensor | None = None,
     ) -> Tensor:
         """[B, T, D] -> [B, T, D]. Heads are counted from the weights, of which a rank may hold a share."""
         config = self.config
         B, T, _ = x_BTD.shape
         K = config.head_width
-        q = self.query(x_BTD).view(B, T, -1, K)
-        k = self.key(x_BTD).view(B, T, -1, K)
-        v = self.value(x_BTD).view(B, T, -1, K)
+        q, k, v = self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+        if config.qk_norm_weights and config.qk_norm_over == "width":
+            q, k = self.query_norm(q), self.key_norm(k)
+        q, k, v = q.view(B, T, -1, K), k.view(B, T, -1, K), v.view(B, T, -1, K)
+        if config.qk_norm_weights and config.qk_norm_over == "head":
+            q, k = self.query_norm(q), self.key_norm(k)
         if self.has_value_embedding:
             assert value_embedding_BTE is not None
             gate = 2 * torch.sigmoid(self.value_gate(x_BTD[..., : self.value_gate.in_features]))
             v = v + gate[..., None] * value_embedding_BTE.view(B, T, -1, K)
         if config.position == "rope":
+            cos_TK, sin_TK = positions.cos_TK, positions.sin_TK
             q, k = rotate(q, cos_TK, sin_TK), rotate(k, cos_TK, sin_TK)
-        if config.qk_norm:
-            # 1.2 a side sharpens the softmax that unit-norm queries and keys leave too flat (nanochat)
-            q, k = 1.2 * F.rms_norm(q, (K,)), 1.2 * F.rms_norm(k, (K,))
+        if config.qk_norm and not config.qk_norm_weights:
+            # 1.2 a side sharpens the softmax that unit-norm queries and keys leave too flat (nanochat); rotation keeps norms
+            sharpness = 1.2 * (config.rope_scaling.sharpness if config.rope_scaling else 1)
+            q, k = sharpness * F.rms_norm(q, (K,)), sharpness * F.rms_norm(k, (K,))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
-            k, v = cache.append(k, v, start)
-        y = self.mix(q, k, v, documents_BT)
+            k, v = cache.append(k, v, positions.start)
+        y = self.mix(q, k, v, positions.documents_BT)
         return self.output(y.transpose(1, 2).reshape(B, T, -1))
 
     def mix(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, documents_BS: Tensor | None) -> Tensor:
         """What the last T of S tokens take from the keys and values in their view: [B, H, T, K]."""
-        causal = self.config.causal
-        blocked = blocked_keys(q_BHTK.shape[2], k_BGSK.shape[2], q_BHTK.device, causal, documents_BS)
-        return attend(q_BHTK, k_BGSK, v_BGSK, blocked, is_causal=causal and documents_BS is None)
+        return attend(q_BHTK, k_BGSK, v_BGSK, self.config.causal, self.window, documents_BS)
 
 
-def blocked_keys(
-    T: int, S: int, device: torch.device, causal: bool, documents_BS: Tensor | None = None
-) -> Tensor | None:
-    """Which of S keys each of the last T of S tokens may not see, [T, S] or [B, 1, T, S]; None: it sees all.
-
-    `documents_BS` numbers the documents in each row: a token sees its own (padding, -1, sees padding, so no row is empty).
-    """
-    blocked = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T + 1) if causal else None
-    if documents_BS is None:
-        return blocked
-    other = documents_BS[:, None, S - T :, None] != documents_BS[:, None, None, :]
-    return other if blocked is None else other | blocked
-
-
-def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, blocked: Tensor | None, is_causal: bool) -> Tensor:
-    """Softmax attention of T queries over the S keys that are not blocked: [B, H, T, K].
-
-    `is_causal`: `blocked` is exactly the future, which the device's kernel then knows by itself.
-    """
+def attend(
+    q_BHTK: Tensor,
+    k_BGSK: Tensor,
+    v_BGSK: Tensor,
+    causal: bool,
+    window: int = 0,
+    documents_BS: Tensor | None = None,
+) -> Tensor:
+    """Softmax attention of the last T of S tokens over the keys they may see (`blocked_keys`): [B, H, T, K]."""
     T, S = q_BHTK.shape[2], k_BGSK.shape[2]
+    if window and causal and T + window <= S:  # a cache holds more than any of these tokens sees
+        S = T + window - 1
+        k_BGSK, v_BGSK = k_BGSK[:, :, -S:], v_BGSK[:, :, -S:]
+        documents_BS = None if documents_BS is None else documents_BS[:, -S:]
     if q_BHTK.shape[1] != k_BGSK.shape[1]:
         groups = q_BHTK.shape[1] // k_BGSK.shape[1]
         k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
         v_BGSK = v_BGSK.repeat_interleave(groups, dim=1)
     if q_BHTK.device.type != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
-        if is_causal and T == S:
+        if causal and T == S and documents_BS is None and (not window or window >= S):
             return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)
-        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, attn_mask=None if blocked is None else ~blocked)
+        blocked = blocked_keys(T, S, q_BHTK.device, causal, window, documents_BS)
+        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, None if blocked is None else ~blocked)
     scores = q_BHTK @ (k_BGSK * (1 / math.sqrt(q_BHTK.shape[3]))).transpose(2, 3)
+    blocked = blocked_keys(T, S, q_BHTK.device, causal, window, documents_BS)
     if blocked is not None:
         scores = scores.masked_fill(blocked, -math.inf)
     return scores.softmax(dim=-1) @ v_BGSK
+
+
+def blocked_keys(
+    T: int, S: int, device: torch.device, causal: bool, window: int = 0, documents_BS: Tensor | None = None
+) -> Tensor | None:
+    """Which of S keys each of the last T of S tokens may not see, [T, S] or [B, 1, T, S]; None: it sees all.
+
+    A `window` of w hides keys w tokens or more away. `documents_BS` numbers the documents in each row: a token sees its own
+    only (padding, -1, sees padding, so that no token sees nothing).
+    """
+    blocked: Tensor | None = None
+    if causal:
+        blocked = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T + 1)
+    if window and window < S:
+        here_T, key_S = torch.arange(S - T, S, device=device), torch.arange(S, device=device)
+        distance_TS = here_T[:, None] - key_S
+        far = distance_TS.abs() >= window
+        blocked = far if blocked is None else blocked | far
+    if documents_BS is not None:
+        other = documents_BS[:, None, S - T :, None] != documents_BS[:, None, None, :]
+        blocked = other if blocked is None else blocked | other
+    return blocked

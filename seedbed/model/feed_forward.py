@@ -12,8 +12,10 @@ def activate(kind: str, up: Tensor, gate: Callable[[], Tensor]) -> Tensor:
     """The inner channels from the up projection and, where the kind has one, the gate's."""
     if kind == "relu2":
         return F.relu(up).square()  # So et al. 2021 (Primer)
-    if kind == "gelu":
+    if kind == "gelu":  # approximated as in GPT-2's code
         return F.gelu(up, approximate="tanh")
+    if kind == "gelu-exact":  # Hendrycks & Gimpel 2016
+        return F.gelu(up)
     return F.silu(gate()) * up  # Shazeer 2020
 
 

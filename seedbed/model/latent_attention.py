@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seedbed.model.attention import attend, blocked_keys, rotate
+from seedbed.model.attention import Positions, attend, blocked_keys
 from seedbed.model.config import TransformerConfig
+from seedbed.model.rope import rotate
 
 
 class LatentCache:
@@ -36,9 +37,10 @@ class LatentCache:
 
 
 class LatentAttention(nn.Module):
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         assert config.latent is not None
+        self.window = config.window(layer)
         self.config, self.latent = config, config.latent
         D, H, C, rank = config.width, config.heads, self.latent.kv_rank, self.latent.query_rank
         P, R, V = self.latent.plain_width, self.latent.rope_width, self.latent.value_width
@@ -51,6 +53,9 @@ class LatentAttention(nn.Module):
         self.kv_up = nn.Linear(C, H * (P + V), bias=False)
         self.output = nn.Linear(H * V, D, bias=False)
 
+    def make_cache(self, rows: int, tokens: int, like: Tensor) -> LatentCache:
+        return LatentCache(self.config, rows, tokens, like)
+
     def input_projections(self) -> list[nn.Linear]:
         """All matrices but the output's, for the initialisation."""
         return [*([self.query_down] if self.latent.query_rank else []), self.query, self.kv_down, self.kv_up]
@@ -58,28 +63,26 @@ class LatentAttention(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
-        cos_TK: Tensor,
-        sin_TK: Tensor,
+        positions: Positions,
         value_embedding_BTE: Tensor | None = None,
         cache: LatentCache | None = None,
-        start: int = 0,
-        documents_BT: Tensor | None = None,
     ) -> Tensor:
         """[B, T, D] -> [B, T, D]. The tables turn R channels. There are no value embeddings: a cache could not hold them."""
         latent, (B, T, _) = self.latent, x_BTD.shape
         narrow_BTD = self.query_norm(self.query_down(x_BTD)) if latent.query_rank else x_BTD
         query_BTHK = self.query(narrow_BTD).view(B, T, -1, latent.plain_width + latent.rope_width)
         plain_BTHP, turned_BTHR = query_BTHK.split((latent.plain_width, latent.rope_width), dim=-1)
-        turned_BTHR = rotate(turned_BTHR, cos_TK, sin_TK)
+        cos_TR, sin_TR = positions.cos_TK, positions.sin_TK
+        turned_BTHR = rotate(turned_BTHR, cos_TR, sin_TR)
         latents_BSC, keys_BSR = self.kv_down(x_BTD).split((latent.kv_rank, latent.rope_width), dim=-1)
         latents_BSC = self.kv_norm(latents_BSC)
-        keys_BSR = rotate(keys_BSR[:, :, None], cos_TK, sin_TK)[:, :, 0]
+        keys_BSR = rotate(keys_BSR[:, :, None], cos_TR, sin_TR)[:, :, 0]
         if cache is not None:
-            latents_BSC, keys_BSR = cache.append(latents_BSC, keys_BSR, start)
+            latents_BSC, keys_BSR = cache.append(latents_BSC, keys_BSR, positions.start)
         if latents_BSC.shape[1] > T:
             y_BTHV = self.absorbed(plain_BTHP, turned_BTHR, latents_BSC, keys_BSR)
         else:
-            y_BTHV = self.expanded(plain_BTHP, turned_BTHR, latents_BSC, keys_BSR, documents_BT)
+            y_BTHV = self.expanded(plain_BTHP, turned_BTHR, latents_BSC, keys_BSR, positions.documents_BT)
         return self.output(y_BTHV.reshape(B, T, -1))
 
     def expanded(
@@ -101,9 +104,7 @@ class LatentAttention(nn.Module):
 
     def mix(self, q_BHTK: Tensor, k_BHSK: Tensor, v_BHSV: Tensor, documents_BS: Tensor | None) -> Tensor:
         """As `Attention.mix`, which a device that holds a part of each row replaces: [B, H, T, V]."""
-        causal = self.config.causal
-        blocked = blocked_keys(q_BHTK.shape[2], k_BHSK.shape[2], q_BHTK.device, causal, documents_BS)
-        return attend(q_BHTK, k_BHSK, v_BHSV, blocked, is_causal=causal and documents_BS is None)
+        return attend(q_BHTK, k_BHSK, v_BHSV, self.config.causal, self.window, documents_BS)
 
     def absorbed(self, plain_BTHP: Tensor, turned_BTHR: Tensor, latents_BSC: Tensor, keys_BSR: Tensor) -> Tensor:
         """The last T of S tokens: q . (W_k c) = (W_k^T q) . c, and sum_s p_s W_v c_s = W_v sum_s p_s c_s."""
@@ -113,7 +114,7 @@ class LatentAttention(nn.Module):
         seen_BTHC = torch.einsum("bthp,hpc->bthc", plain_BTHP, key_HPC)
         scores_BHTS = torch.einsum("bthc,bsc->bhts", seen_BTHC, latents_BSC)
         scores_BHTS = scores_BHTS + torch.einsum("bthr,bsr->bhts", turned_BTHR, keys_BSR)
-        blocked = blocked_keys(T, S, plain_BTHP.device, self.config.causal)
+        blocked = blocked_keys(T, S, plain_BTHP.device, self.config.causal, self.window)
         scores_BHTS = scores_BHTS / math.sqrt(P + turned_BTHR.shape[3])
         if blocked is not None:
             scores_BHTS = scores_BHTS.masked_fill(blocked, -math.inf)

@@ -4,57 +4,29 @@
 outside the compiler, which gets `hidden`, the layers. Shapes: B rows, T tokens, D width, V padded vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seedbed.model.attention import Attention, LayerCache, rope_tables
+from seedbed.model.attention import Positions
 from seedbed.model.config import TransformerConfig
 from seedbed.model.experts import MixtureOfExperts, Router
-from seedbed.model.feed_forward import FeedForward
 from seedbed.model.head_loss import IGNORED, head_loss
-from seedbed.model.latent_attention import LatentAttention, LatentCache
+from seedbed.model.initialisation import init_weights
+from seedbed.model.layer import HeadTransform, Layer, make_norm
+from seedbed.model.rope import rope_tables
 
 HASH_MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # xxHash's 32-bit primes
-
-
-def make_norm(config: TransformerConfig) -> nn.Module:
-    if config.norm == "layer":
-        return nn.LayerNorm(config.width, elementwise_affine=config.norm_weights)
-    return nn.RMSNorm(config.width, eps=1e-6, elementwise_affine=config.norm_weights)
-
-
-class Layer(nn.Module):
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
-        super().__init__()
-        self.attention_norm = make_norm(config)
-        self.attention = LatentAttention(config) if config.latent else Attention(config, layer)
-        self.feed_forward_norm = make_norm(config)
-        self.feed_forward = MixtureOfExperts(config) if layer in config.expert_layers else FeedForward(config)
-
-    def forward(
-        self,
-        x_BTD: Tensor,
-        cos_TK: Tensor,
-        sin_TK: Tensor,
-        value_embedding_BTE: Tensor | None,
-        cache: LayerCache | LatentCache | None,
-        start: int,
-        documents_BT: Tensor | None,
-    ) -> Tensor:
-        normed_BTD = self.attention_norm(x_BTD)
-        x_BTD = x_BTD + self.attention(normed_BTD, cos_TK, sin_TK, value_embedding_BTE, cache, start, documents_BT)
-        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
 
 
 class Cache:
     """Everything generation keeps of the tokens seen: keys and values by layer, and the last tokens for the n-grams."""
 
-    def __init__(self, config: TransformerConfig, rows: int, tokens: int, like: Tensor) -> None:
-        kind = LatentCache if config.latent else LayerCache
-        self.layers = [kind(config, rows, tokens, like) for _ in range(config.layers)]
+    def __init__(self, layers: Iterable[Layer], rows: int, tokens: int, like: Tensor) -> None:
+        self.layers = [layer.attention.make_cache(rows, tokens, like) for layer in layers]
         self.capacity = tokens
         self.length = 0
         self.last_B2 = torch.zeros(rows, 2, dtype=torch.int64, device=like.device)
@@ -69,6 +41,8 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(V, D, sparse=sparse)
         if config.position == "learned":
             self.position_embedding = nn.Embedding(config.context, D)
+        if config.segments:
+            self.segment_embedding = nn.Embedding(config.segments, D)
         orders = (2, 3) if config.ngram_rows else ()
         self.ngram_embeddings = nn.ModuleDict({str(n): nn.Embedding(config.ngram_rows, D, sparse=True) for n in orders})
         value_width = config.kv_heads * config.head_width
@@ -80,8 +54,10 @@ class Transformer(nn.Module):
         if config.residual_scalars:
             self.residual_scale = nn.Parameter(torch.ones(config.layers))
             self.input_scale = nn.Parameter(torch.zeros(config.layers))
-        self.final_norm = make_norm(config)
-        self.head = nn.Linear(D, V, bias=False)
+        self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
+        self.final_norm = nn.Identity() if config.norm_place == "after" else make_norm(config)
+        self.head_transform = HeadTransform(config) if config.head_transform else nn.Identity()
+        self.head = nn.Linear(D, V, bias=config.head_transform)
         self.tie_head()
         if config.prior_order:
             # share of the transformer's own prediction in the mixture, from the hidden state and the expert's masses
@@ -94,65 +70,8 @@ class Transformer(nn.Module):
         if self.config.tied_head:
             self.head.weight = self.embedding.weight
 
-    @torch.no_grad()
     def init_weights(self, seed: int) -> None:
-        """All initialisation, drawn on the CPU in a fixed order so that it is the same on every device."""
-        config = self.config
-        generator = torch.Generator().manual_seed(seed)
-
-        def normal(weight: Tensor, std: float) -> None:
-            weight.copy_(torch.randn(weight.shape, generator=generator) * std)
-
-        modern = config.zero_output_init
-        normal(self.embedding.weight, 0.8 if modern else 0.02)
-        if config.position == "learned":
-            normal(self.position_embedding.weight, 0.02)
-        for table in self.ngram_embeddings.values():
-            table.get_parameter("weight").zero_()
-        for table in self.value_embeddings.values():
-            normal(table.get_parameter("weight"), config.width**-0.5)
-        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
-        for layer in layers:
-            attention, feed_forward = layer.attention, layer.feed_forward
-            std = config.width**-0.5 if modern else 0.02
-            if isinstance(attention, LatentAttention):
-                for linear in attention.input_projections():
-                    normal(linear.weight, linear.in_features**-0.5 if modern else std)
-            else:
-                for linear in (attention.query, attention.key, attention.value):
-                    normal(linear.weight, std)
-            if isinstance(feed_forward, MixtureOfExperts):
-                normal(feed_forward.router.weight, std)
-                feed_forward.router.reset()
-                parts = feed_forward.stacks()
-            else:
-                gate = feed_forward.gate.weight if config.feed_forward == "swiglu" else None
-                parts = [(feed_forward.up.weight, gate, feed_forward.down.weight)]
-            for up, gate, _ in parts:
-                normal(up, 0.4 * std if modern else std)
-                if gate is not None:
-                    normal(gate, std)
-            for weight in (attention.output.weight, *(down for _, _, down in parts)):
-                if modern:
-                    weight.zero_()
-                else:  # GPT-2: residual projections shrink with depth (Radford et al. 2019, section 2.3)
-                    normal(weight, std * (2 * config.layers) ** -0.5)
-        if not config.tied_head:
-            normal(self.head.weight, 0.001 if modern else 0.02)
-        for name, parameter in self.named_parameters():
-            if name.endswith(".bias"):
-                parameter.zero_()
-            elif "norm." in name:
-                parameter.fill_(1.0)
-        if config.residual_scalars:
-            self.residual_scale.fill_(1.0)
-            self.input_scale.fill_(0.1)
-        for layer in layers:
-            if isinstance(layer.attention, Attention) and layer.attention.has_value_embedding:
-                layer.attention.value_gate.weight.zero_()
-        if config.prior_order:
-            self.prior_gate.weight.zero_()
-        self.set_rope_tables(config.context)
+        init_weights(self, seed)
 
     def routers(self) -> dict[int, Router]:
         """The router of each layer with experts that is here."""
@@ -178,12 +97,13 @@ class Transformer(nn.Module):
         return {i: (router.load_E / router.load_E.sum()).tolist() for i, router in self.routers().items()}
 
     def set_rope_tables(self, tokens: int) -> None:
-        cos, sin = rope_tables(self.config, tokens)
+        cos, sin = rope_tables(self.config.rotated_width, self.config.rope_base, self.config.rope_scaling, tokens)
         device = next(self.parameters()).device
         self.cos_TK, self.sin_TK = cos.to(device), sin.to(device)
 
     def make_cache(self, rows: int, tokens: int) -> Cache:
-        return Cache(self.config, rows, min(tokens, self.config.context), self.head.weight)
+        assert self.config.causal, "an encoder reads whole texts"
+        return Cache(cast(Iterable[Layer], self.layers), rows, min(tokens, self.config.context), self.head.weight)
 
     def ngram_rows_of(self, tokens_BT: Tensor, before_B2: Tensor | None) -> dict[str, Tensor]:
         """Row of each n-gram table for the n-gram that ends at each token. Before the first token stands token 0."""
@@ -216,6 +136,8 @@ class Transformer(nn.Module):
             start = cache.length if cache else 0
             table = self.position_embedding.weight
             x_BSD = x_BSD + (table[start : start + tokens_BT.shape[1]] if positions_S is None else table[positions_S])
+        if self.config.segments:
+            x_BSD = x_BSD + self.segment_embedding.weight[0]
         return x_BSD, [table(here_BS) for table in self.value_embeddings.values()]
 
     def hidden(
@@ -225,17 +147,21 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         documents_BT: Tensor | None = None,
     ) -> Tensor:
-        """The final hidden states [B, T, D], normalised.
+        """The final hidden states [B, T, D], ready for the head.
 
         `documents_BT` (int64, -1: padding) numbers the documents in each row, and attention stays within a document.
         """
         values = dict(zip(self.config.value_layers, value_embeddings, strict=True))
         x_BTD = self.enter(x_BTD)
-        return self.final_norm(self.run_layers(x_BTD, x_BTD, values, cache, documents_BT))
+        return self.leave(self.run_layers(x_BTD, x_BTD, values, cache, documents_BT))
 
     def enter(self, x_BTD: Tensor) -> Tensor:
         """Input vectors as the first layer takes them."""
-        return F.rms_norm(x_BTD, (self.config.width,)) if self.config.zero_output_init else x_BTD
+        return F.rms_norm(x_BTD, (self.config.width,)) if self.config.zero_output_init else self.embedding_norm(x_BTD)
+
+    def leave(self, x_BTD: Tensor) -> Tensor:
+        """What the last layer gives as the head takes it."""
+        return self.head_transform(self.final_norm(x_BTD))
 
     def run_layers(
         self,
@@ -251,16 +177,12 @@ class Transformer(nn.Module):
         `positions_T`: where in their rows the tokens stand, if not one after another.
         """
         start = cache.length if cache else 0
-        stop = start + x_BTD.shape[1]
-        if positions_T is None:
-            cos_TK, sin_TK = self.cos_TK[start:stop], self.sin_TK[start:stop]
-        else:
-            cos_TK, sin_TK = self.cos_TK[positions_T], self.sin_TK[positions_T]
+        here = slice(start, start + x_BTD.shape[1]) if positions_T is None else positions_T
+        positions = Positions(self.cos_TK[here], self.sin_TK[here], start, documents_BT)
         for i in self.present:
             if self.config.residual_scalars:
                 x_BTD = self.residual_scale[i] * x_BTD + self.input_scale[i] * x0_BTD
-            layer_cache = cache.layers[i] if cache else None
-            x_BTD = self.layers[i](x_BTD, cos_TK, sin_TK, values.get(i), layer_cache, start, documents_BT)
+            x_BTD = self.layers[i](x_BTD, positions, values.get(i), cache.layers[i] if cache else None)
         return x_BTD
 
     def cap(self, logits: Tensor) -> Tensor:
@@ -284,7 +206,12 @@ class Transformer(nn.Module):
         """Negative log-likelihood [B, T] in nats of each target under the transformer alone, 0 where it is IGNORED."""
         V, softcap = self.config.vocab_size, self.config.logit_softcap
         hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
-        if hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32 and not softcap:
+        if (
+            hidden_ND.device.type == "cpu"
+            and hidden_ND.dtype == torch.float32
+            and not softcap
+            and self.head.bias is None
+        ):
             return head_loss(hidden_ND, self.head.weight[:V], targets_N).view_as(targets_BT)
         logits_NV = self.cap(self.head(hidden_ND).float())[:, :V]
         return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="none").view_as(targets_BT)

@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
-from seedbed.model.config import ARCHITECTURES, ExpertsConfig, LatentConfig, TransformerConfig
+from seedbed.model.config import (
+    ARCHITECTURES,
+    ExpertsConfig,
+    LatentConfig,
+    RopeScaling,
+    TransformerConfig,
+    window_pattern,
+)
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.train.store import load_model, load_weights, save_model, weights_of
 
@@ -30,8 +37,16 @@ CONFIGS["seedbed, latent attention and experts"] = replace(
     CONFIGS["seedbed"], qk_norm=False, value_embeddings=False, latent=LATENT, experts=EXPERTS
 )
 CONFIGS["llama, wide heads"] = replace(CONFIGS["llama"], head_channels=12)
+CONFIGS["windows"] = replace(CONFIGS["llama"], layers=3, windows=(3, 5, 0), qkv_bias=True)
+CONFIGS["seedbed with windows"] = replace(CONFIGS["seedbed"], layers=4, windows=(4, 4, 4, 0), logit_softcap=15.0)
+CONFIGS["latent with windows"] = replace(CONFIGS["llama, latent attention"], windows=(4, 0))
+CONFIGS["yarn"] = replace(CONFIGS["qwen3"], rope_scaling=RopeScaling("yarn", 4.0, 12))
+CONFIGS["encoder with windows"] = replace(CONFIGS["bert"], windows=(4, 0))
 CONFIGS["seedbed, one key head"] = replace(CONFIGS["seedbed"], kv_heads=1, layers=3, ngram_rows=8)
 
+CAUSAL = [name for name, config in CONFIGS.items() if config.causal]
+
+every_causal_config = pytest.mark.parametrize("name", CAUSAL)
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
 
@@ -52,14 +67,17 @@ def random_tokens(rows: int, length: int) -> Tensor:
 @every_config
 def test_the_count_of_parameters_is_that_of_the_modules(name: str) -> None:
     config = CONFIGS[name]
-    model = build_model(config, seed=1)
+    with torch.device("meta"):
+        model = Transformer(config)
+        model.tie_head()
     counted = count_parameters(config)
     assert counted.total == sum(p.numel() for p in model.parameters())
     matrices = {n: p.numel() for n, p in model.layers.named_parameters() if p.ndim >= 2 and "value_gate" not in n}
     assert counted.layers + counted.resting == sum(matrices.values())
     routed = sum(numel for n, numel in matrices.items() if ".experts." in n)
     assert counted.resting == routed * 4 // 6  # a token uses two of six
-    assert counted.head == model.head.weight.numel()
+    head = [m.weight for m in (model.head, *model.head_transform.modules()) if isinstance(m, torch.nn.Linear)]
+    assert counted.head == sum(weight.numel() for weight in head)
 
 
 def test_training_flops_are_those_of_the_palm_paper() -> None:
@@ -103,11 +121,28 @@ class CountProducts(TorchDispatchMode):
         return result
 
 
-def norm64(x: Tensor, module: torch.nn.Module | None, kind: str) -> Tensor:
+def test_training_flops_count_what_a_window_leaves_in_view() -> None:
+    whole = TransformerConfig(vocab_size=128, layers=3, width=64, heads=2, kv_heads=2, mlp_width=256, context=32)
+    windows = replace(whole, windows=(8, 48, 0))
+    assert training_flops_per_token(whole) - training_flops_per_token(windows) == 12 * 2 * 32 * (32 - 8)
+    both_ways = replace(windows, causal=False)
+    assert training_flops_per_token(whole) - training_flops_per_token(both_ways) == 12 * 2 * 32 * (32 - 15)
+
+
+def test_a_pattern_of_windows_ends_with_a_layer_that_sees_all() -> None:
+    assert window_pattern("SSSL", 64, 8) == (64, 64, 64, 0, 64, 64, 64, 0)
+    assert window_pattern("SSSL", 64, 6) == (64, 64, 64, 0, 64, 0)
+    assert window_pattern("S", 64, 3) == (64, 64, 0)
+    assert window_pattern("L", 64, 3) == window_pattern("S", 64, 1) == ()
+    with pytest.raises(ValueError, match="2 for 3 layers"):
+        replace(CONFIGS["llama"], layers=3, windows=(4, 0))
+
+
+def norm64(x: Tensor, module: torch.nn.Module | None, epsilon: float, kind: str) -> Tensor:
     if kind == "layer":
-        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + epsilon).sqrt()
         return x * module.weight.double() + module.bias.double()
-    x = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    x = x / (x.square().mean(-1, keepdim=True) + epsilon).sqrt()
     return x if module is None else x * module.weight.double()
 
 
@@ -128,12 +163,13 @@ def reference_logits(model: Transformer, tokens: list[int]) -> Tensor:
     """GPT-2 or Llama from their papers, one token and one head at a time, in float64."""
     config = model.config
     kind, K, group = config.norm, config.head_width, config.heads // config.kv_heads
+    epsilon = 1e-5  # that of GPT-2, and of Llama 2 and 3
     x = model.embedding.weight.double()[tokens]
     if config.position == "learned":
         x = x + model.position_embedding.weight.double()[: len(tokens)]
     for layer in model.layers:
         attention = layer.attention
-        normed = norm64(x, layer.attention_norm, kind)
+        normed = norm64(x, layer.attention_norm, epsilon, kind)
         q, k, v = (linear64(normed, m) for m in (attention.query, attention.key, attention.value))
         attended = torch.zeros(len(tokens), config.heads * K, dtype=torch.float64)
         for head in range(config.heads):
@@ -146,7 +182,7 @@ def reference_logits(model: Transformer, tokens: list[int]) -> Tensor:
                 weights = (keys @ queries / math.sqrt(K)).exp()
                 attended[t, own] = (weights / weights.sum()) @ v[: t + 1, shared]
         x = x + linear64(attended, attention.output)
-        normed, feed = norm64(x, layer.feed_forward_norm, kind), layer.feed_forward
+        normed, feed = norm64(x, layer.feed_forward_norm, epsilon, kind), layer.feed_forward
         up = linear64(normed, feed.up)
         if config.feed_forward == "gelu":
             inner = 0.5 * up * (1 + torch.tanh(math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)))
@@ -154,7 +190,7 @@ def reference_logits(model: Transformer, tokens: list[int]) -> Tensor:
             gate = linear64(normed, feed.gate)
             inner = gate / (1 + (-gate).exp()) * up
         x = x + linear64(inner, feed.down)
-    return linear64(norm64(x, model.final_norm, kind), model.head)[:, : config.vocab_size]
+    return linear64(norm64(x, model.final_norm, epsilon, kind), model.head)[:, : config.vocab_size]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "llama, wide heads"])
@@ -165,7 +201,7 @@ def test_logits_equal_a_plain_float64_reference(name: str) -> None:
     torch.testing.assert_close(model(tokens)[0].double(), expected, rtol=0, atol=2e-5)
 
 
-@every_config
+@every_causal_config
 def test_a_cache_gives_what_the_whole_text_gives(name: str) -> None:
     model, tokens = random_model(CONFIGS[name]), random_tokens(2, 12)
     whole = model(tokens)
@@ -174,7 +210,7 @@ def test_a_cache_gives_what_the_whole_text_gives(name: str) -> None:
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=0, atol=2e-5)
 
 
-@every_config
+@every_causal_config
 def test_a_token_changes_nothing_before_it(name: str) -> None:
     model, tokens = random_model(CONFIGS[name]), random_tokens(1, 12)
     before = model(tokens)

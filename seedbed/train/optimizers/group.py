@@ -111,7 +111,7 @@ def split_parameters(model: nn.Module) -> Groups:
         path = name.split(".")
         if id(parameter) in lookups - heads and not {"position_embedding", "segment_embedding"} & set(path):
             groups.tables[name] = parameter
-        elif parameter.ndim < 2 or path[-1] == "value_gate" or "prior_gate" in path or path[-1] == "bias":
+        elif parameter.ndim < 2 or {"value_gate", "prior_gate"} & set(path) or path[-1] == "bias":
             groups.scalars[name] = parameter
         elif "layers" in path and "router" not in path:
             groups.matrices[name] = parameter

@@ -1,0 +1,53 @@
+"""Every path of attention gives what a plain float64 loop over queries gives."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from seedbed.model.attention import attend
+
+K, HEADS, GROUPS, ROWS = 8, 4, 2, 2
+
+
+def random(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int, documents: Tensor | None) -> Tensor:
+    """One query at a time over the keys that it may see."""
+    T, S = q.shape[2], k.shape[2]
+    result = torch.zeros(ROWS, HEADS, T, K, dtype=torch.float64)
+    for row, head, t in itertools.product(range(ROWS), range(HEADS), range(T)):
+        here = S - T + t
+        seen = [
+            s
+            for s in range(S)
+            if (not causal or s <= here)
+            and (not window or abs(here - s) < window)
+            and (documents is None or documents[row, s] == documents[row, here])
+        ]
+        keys, values = (x[row, head // (HEADS // GROUPS), seen].double() for x in (k, v))
+        weights = (keys @ q[row, head, t].double() / math.sqrt(K)).softmax(0)
+        result[row, head, t] = weights @ values
+    return result
+
+
+@pytest.mark.parametrize("plain_keys", [0, 512], ids=["kernel", "plain"])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [0, 1, 5, 100])
+@pytest.mark.parametrize("case", ["whole", "documents", "cached", "one token"])
+def test_attention_sees_what_it_may(
+    case: str, window: int, causal: bool, plain_keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seedbed.model.attention.PLAIN_ATTENTION_KEYS", plain_keys)
+    S = 24
+    T = {"cached": 7, "one token": 1}.get(case, S)
+    q, k, v = random((ROWS, HEADS, T, K), 1), random((ROWS, GROUPS, S, K), 2), random((ROWS, GROUPS, S, K), 3)
+    documents = None
+    if case == "documents":
+        documents = torch.tensor([[0] * 9 + [1] * 11 + [-1] * 4, [0] * 1 + [1] * 2 + [2] * 21])
+    found = attend(q, k, v, causal, window, documents)
+    torch.testing.assert_close(found.double(), plain(q, k, v, causal, window, documents), rtol=0, atol=1e-6)
