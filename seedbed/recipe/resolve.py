@@ -253,6 +253,7 @@ def resolve(recipe: Recipe) -> Recipe:
         raise InputError(
             f"train.batch_tokens: {batch_tokens} is not a multiple of model.context {context}: round it to one"
         )
+    check_batch_warmup(train.batch_warmup, batch_tokens, context)
     rows = batch_tokens // context
     if train.micro_batch_rows and rows % train.micro_batch_rows:
         raise InputError(f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch")
@@ -262,6 +263,15 @@ def resolve(recipe: Recipe) -> Recipe:
             "train": train.model_copy(update={"batch_tokens": batch_tokens}),
         }
     )
+
+
+def check_batch_warmup(phases: tuple[tuple[int, int], ...], batch_tokens: int, context: int) -> None:
+    for (steps, tokens), after in zip(phases, [tokens for _, tokens in (*phases[1:], (0, batch_tokens))], strict=False):
+        if steps < 1 or tokens < 1 or tokens % context or tokens >= after:
+            raise InputError(
+                f"train.batch_warmup: [{steps}, {tokens}] must be one step or more of a multiple of model.context {context} "
+                f"tokens, fewer than the {after} that follow"
+            )
 
 
 def derive_llama_mlp(width: int) -> int:

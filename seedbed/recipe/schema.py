@@ -120,6 +120,10 @@ class TrainConfig(Section):
     optimizer: Literal["muon", "adamw"] = "muon"
     schedule: Literal["trapezoid", "cosine"] = "trapezoid"
     batch_tokens: int | None = Field(default=None, gt=0, description="tokens of the global batch")
+    batch_warmup: tuple[tuple[int, int], ...] = Field(
+        default=(),
+        description="smaller global batches first, as pairs of steps and tokens: [[500, 8192], [500, 16384]]",
+    )
     micro_batch_rows: int | None = Field(default=None, gt=0, description="sequences a device holds at once")
     warmup_fraction: float = Field(default=0.01, ge=0, lt=1)
     decay_fraction: float = Field(default=0.6, gt=0, le=1, description="trapezoid: share of the steps that decays")

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from seedbed.corpus.store import document_parts
 from seedbed.errors import InputError, SeedbedError
 from seedbed.run.folder import RunFolder
+from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.loader import Loader
 from seedbed.tokens.shards import MANIFEST_FILE
 from seedbed.tokens.tokenizer import Tokenizer
@@ -72,18 +73,21 @@ class Lineage:
         self.tokenizer = Tokenizer.load(folder.stage_path("tokenizer") / "tokenizer.json")
         self.steps = recipe.train.steps  # None until measured
         context = recipe.model.context
-        rows = recipe.train.batch_tokens // context
         if not (self.tokenize / TRAIN / MANIFEST_FILE).is_file():
             raise SeedbedError(
                 f"{self.tokenize / TRAIN} is missing: delete {self.tokenize} and run the same command again"
             )
-        self.loader = Loader(self.tokenize / TRAIN, context, rows, recipe.seed)
+        self.loader = Loader(self.tokenize / TRAIN, context, BatchPlan.of(recipe), recipe.seed)
 
     def draw(self, count: int, seed: int) -> list[Place]:
         """`count` random tokens of the steps that were trained."""
         generator = np.random.default_rng([seed, 0x76657269])  # "veri": its own stream of draws
-        limits = (self.steps or 1, self.loader.batch_rows, self.loader.context)
-        return [Place(*(int(generator.integers(limit)) for limit in limits)) for _ in range(count)]
+        places = []
+        for _ in range(count):
+            step = int(generator.integers(self.steps or 1))
+            limits = (self.loader.plan.rows_at(step), self.loader.context)
+            places.append(Place(step, *(int(generator.integers(limit)) for limit in limits)))
+        return places
 
     def trace(self, places: Iterable[Place]) -> list[TraceResult]:
         """Each token traced back; the tables are read once for all of them."""
@@ -99,9 +103,10 @@ class Lineage:
     def locate(self, place: Place) -> TraceResult:
         """The token in its shard and document, by the loader's two answers: the tokens, and the documents behind them."""
         step, row, position = place
-        if not (0 <= row < self.loader.batch_rows and 0 <= position <= self.loader.context and step >= 0):
+        rows = self.loader.plan.rows_at(step)
+        if not (0 <= row < rows and 0 <= position <= self.loader.context and step >= 0):
             raise InputError(
-                f"no token at step {step}, row {row}, position {position}: a batch has {self.loader.batch_rows} rows "
+                f"no token at step {step}, row {row}, position {position}: a batch has {rows} rows "
                 f"of {self.loader.context + 1} tokens"
             )
         shards = self.loader.shards

@@ -5,7 +5,7 @@
         this epoch out
     windows of the epoch
         | put in an order drawn from (seed, epoch): a permutation that is computed, not stored
-    row = step * batch_rows + r  ->  epoch = row // windows, place = row % windows  ->  window  ->  tokens
+    row = rows before step + r  ->  epoch = row // windows, place = row % windows  ->  window  ->  tokens
 
 Nothing is kept between steps, so there is nothing to restore; any rank or micro-batch asks for its own rows and gets
 what the whole batch holds there. Neighbouring windows share one token: the last target of the one is the first input
@@ -19,16 +19,18 @@ from pathlib import Path
 import numpy as np
 
 from seedbed.errors import InputError
+from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.permutation import ROUNDS, permute
 from seedbed.tokens.reader import DocumentSpan, ShardReader
 
 
 class Loader:
-    """Batches of `batch_rows` windows of `context` + 1 tokens. Memory does not grow with the corpus."""
+    """Batches of windows of `context` + 1 tokens, as many as `plan` says. Memory does not grow with the corpus."""
 
-    def __init__(self, folder: Path, context: int, batch_rows: int, seed: int) -> None:
+    def __init__(self, folder: Path, context: int, plan: BatchPlan | int, seed: int) -> None:
         self.shards = ShardReader(folder)
-        self.context, self.batch_rows, self.seed = context, batch_rows, seed
+        self.plan = BatchPlan(plan) if isinstance(plan, int) else plan
+        self.context, self.batch_rows, self.seed = context, self.plan.rows, seed
         self.num_tokens = self.shards.num_tokens
         self.num_windows = self.num_tokens // context
         if self.num_tokens < context + 1:
@@ -40,8 +42,8 @@ class Loader:
         self._draws = lru_cache(maxsize=64)(self._draw)
 
     def batch(self, step: int) -> np.ndarray:
-        """int64 [batch_rows, context + 1]: inputs are [:, :-1], targets [:, 1:]."""
-        return self.rows(step, 0, self.batch_rows)
+        """int64 [rows of the step, context + 1]: inputs are [:, :-1], targets [:, 1:]."""
+        return self.rows(step, 0, self.plan.rows_at(step))
 
     def rows(self, step: int, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop) of the batch: int64 [stop - start, context + 1]."""
@@ -52,16 +54,17 @@ class Loader:
 
     def documents(self, step: int, start: int = 0, stop: int | None = None) -> list[list[DocumentSpan]]:
         """For each row the documents its context + 1 tokens came from, in order, with the tokens taken of each."""
-        stop = self.batch_rows if stop is None else stop
+        stop = self.plan.rows_at(step) if stop is None else stop
         return [self.shards.spans(position, self.context + 1) for position in self.positions(step, start, stop)]
 
     def epochs(self, step: int) -> float:
         """How many times the corpus has been seen before this step."""
-        return step * self.batch_rows / self.num_windows
+        return self.plan.rows_before(step) / self.num_windows
 
     def positions(self, step: int, start: int, stop: int) -> list[int]:
         """Where in the stream rows [start, stop) of the batch begin."""
-        first, last = step * self.batch_rows + start, step * self.batch_rows + stop
+        before = self.plan.rows_before(step)
+        first, last = before + start, before + stop
         found: list[int] = []
         while first < last:
             epoch, place = divmod(first, self.num_windows)

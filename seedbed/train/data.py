@@ -26,7 +26,7 @@ class TrainingData:
 
     def num_targets(self, step: int) -> int:
         """Targets of the whole global batch: its loss is a mean over them, however the rows are shared out."""
-        return self.loader.batch_rows * self.loader.context
+        return self.loader.plan.rows_at(step) * self.loader.context
 
     def rows(self, step: int, start: int, stop: int) -> Batch:
         """Rows [start, stop) of the global batch of `step`."""

@@ -97,7 +97,7 @@ class Engine:
         then waits for one small copy, and the optimizer's work on it covers the loading of the next batch.
         """
         self.model.train()
-        first, last = self.ranks.share(self.batch_rows)
+        first, last = self.ranks.share(self.data.loader.plan.rows_at(step))
         scale = 1.0 / self.data.num_targets(step)
         self.model.begin_step(self.batch_rows)
         totals = torch.zeros(3, device=self.execution.device)

@@ -57,9 +57,8 @@ class Training:
         self.expert_path = context.inputs["count"].path / "ngram.safetensors" if config.prior_order else None
         self.history = History(self.steps)
         self.looks = Looks(context, engine.model, tokenizer, self.expert_path, self.history)
-        flops_per_step = training_flops_per_token(config) * train.batch_tokens
         peak = measured_peak(device, train.precision, train.threads) * ranks.world
-        self.meters = Meters(train.batch_tokens, flops_per_step, peak)
+        self.meters = Meters(self.tokens_before, training_flops_per_token(config), peak)
         identity = {
             "model": sha256_json(config.to_json()),
             "recipe or data": STAGES["train"].key(recipe, context.inputs),
@@ -69,6 +68,10 @@ class Training:
         )
         self.moments = Moments(ranks, train.checkpoint_seconds, train.keep_every_steps)
         self.step = 0
+
+    def tokens_before(self, step: int) -> int:
+        loader = self.engine.data.loader
+        return loader.plan.rows_before(step) * loader.context
 
     def run(self) -> None:
         meters = self.meters
@@ -174,10 +177,10 @@ def run_train(context: StageContext) -> dict[str, Any]:
     count = count_parameters(engine.config)
     return {
         "steps": training.steps,
-        "tokens": training.steps * context.recipe.train.batch_tokens,  # type: ignore[operator]
+        "tokens": training.tokens_before(training.steps),
         "epochs": round(engine.data.loader.epochs(training.steps), 3),
         "seconds": round(training.meters.seconds, 2),
-        "flops": training.steps * training.meters.flops_per_step,
+        "flops": training.tokens_before(training.steps) * training.meters.flops_per_token,
         "loss": round(history.smoothed(training.steps - 1), 4),
         "parameters": count.total,
         "matrix_parameters": count.matrices,

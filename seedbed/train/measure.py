@@ -4,6 +4,7 @@ Each candidate trains for a moment on the real batches. The choice is kept per m
 recipe takes the same number of steps; it is written into the run's recipe, which then depends on no clock.
 """
 
+import math
 import os
 import shutil
 import statistics
@@ -23,6 +24,7 @@ from seedbed.recipe.schema import Recipe
 from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
 from seedbed.run.receipt import code_sha256
 from seedbed.run.stages import StageContext
+from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.loader import Loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
@@ -59,8 +61,7 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
 def open_data(context: StageContext) -> TrainingData:
     recipe = context.recipe
     assert recipe.model.context and recipe.train.batch_tokens
-    rows = recipe.train.batch_tokens // recipe.model.context
-    loader = Loader(context.inputs["tokenize"].path / "train", recipe.model.context, rows, recipe.seed)
+    loader = Loader(context.inputs["tokenize"].path / "train", recipe.model.context, BatchPlan.of(recipe), recipe.seed)
     order = recipe.model.prior_order or 0
     return TrainingData(loader, context.inputs["count"].path / "train.prior" if order else None, order)
 
@@ -168,7 +169,7 @@ def time_candidate(
             torch.cuda.empty_cache()
             execution = replace(execution, micro_batch_rows=execution.micro_batch_rows // 2)
     times: list[float] = []
-    step = 1
+    step = max(1, data.loader.plan.warmup_steps)  # the batch at its full size
     while len(times) < WARM_STEPS + 3 or sum(times[WARM_STEPS:]) < MEASURED_SECONDS:
         context.check_stop()
         begin = time.perf_counter()
@@ -198,17 +199,18 @@ def horizon_seconds(recipe: Recipe, config: TransformerConfig, step_seconds: flo
 
 def horizon_steps(recipe: Recipe, config: TransformerConfig, step_seconds: float, spent_seconds: float) -> int:
     """The steps that the recipe's horizon comes to, at least one."""
-    train = recipe.train
-    assert train.batch_tokens
+    train, plan = recipe.train, BatchPlan.of(recipe)
+    assert recipe.model.context
     if train.steps is not None:
         return train.steps
     if train.tokens is not None:
-        return max(1, round(train.tokens / train.batch_tokens))
+        return plan.steps_for(train.tokens / recipe.model.context)
     if train.flops is not None:
-        return max(1, round(train.flops / (training_flops_per_token(config) * train.batch_tokens)))
+        return plan.steps_for(train.flops / (training_flops_per_token(config) * recipe.model.context))
     assert train.minutes is not None
     left = (train.minutes * 60 - spent_seconds) * (1 - RESERVED_FRACTION)
-    return max(1, int(left / step_seconds))
+    # a smaller batch takes its share of a full one's time
+    return plan.steps_for(math.floor(left / step_seconds) * plan.rows)
 
 
 def compile_marker(config: TransformerConfig, execution: Execution) -> Path:

@@ -7,12 +7,16 @@ from typing import Any
 
 
 class Meters:
-    """`flops_per_step` over all ranks; `peak`: FLOP/s that the ranks' devices reach together in matrix products."""
+    """`tokens_before(step)`: those of all batches before it. `peak`: FLOP/s that the ranks' devices reach together."""
 
     def __init__(
-        self, tokens_per_step: int, flops_per_step: float, peak: float, clock: Callable[[], float] = time.monotonic
+        self,
+        tokens_before: Callable[[int], int],
+        flops_per_token: float,
+        peak: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.tokens_per_step, self.flops_per_step, self.peak = tokens_per_step, flops_per_step, peak
+        self.tokens_before, self.flops_per_token, self.peak = tokens_before, flops_per_token, peak
         self.clock = clock
         self.seconds = 0.0  # of training up to the last step's end, in all processes that it went on in
         self.spent: dict[str, float] = {}  # of this process's seconds, those beside the steps, by kind
@@ -38,17 +42,18 @@ class Meters:
         """Where training is after `step` steps."""
         return {
             "step": step,
-            "tokens": step * self.tokens_per_step,
+            "tokens": self.tokens_before(step),
             "seconds": round(self.seconds, 3),
-            "flops": step * self.flops_per_step,
+            "flops": self.tokens_before(step) * self.flops_per_token,
         }
 
     def rate(self, step: int) -> dict[str, float]:
         """Tokens per second and MFU of the steps since the last call, without the work beside them."""
         working = self.seconds - sum(self.spent.values())
-        rate = (step - self.rated[0]) / max(1e-9, working - self.rated[1])
+        tokens = self.tokens_before(step) - self.tokens_before(self.rated[0])
+        rate = tokens / max(1e-9, working - self.rated[1])
         self.rated = (step, working)
         return {
-            "tokens_per_second": round(rate * self.tokens_per_step, 1),
-            "mfu": round(rate * self.flops_per_step / self.peak, 4),
+            "tokens_per_second": round(rate, 1),
+            "mfu": round(rate * self.flops_per_token / self.peak, 4),
         }

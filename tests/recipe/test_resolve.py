@@ -163,3 +163,14 @@ def test_sizes_are_read_with_their_units() -> None:
     for text in ("", "M", "-2M", "nan", "infB", "0", "2X"):
         with pytest.raises(InputError):
             parse_count(text)
+
+
+@pytest.mark.parametrize("phases", ["[[0, 128]]", "[[5, 100]]", "[[5, 1024]]", "[[5, 512], [5, 256]]"])
+def test_a_batch_warmup_must_grow_to_the_batch_in_whole_rows(phases: str) -> None:
+    settings = ["model.context=128", "train.batch_tokens=1024"]
+    with pytest.raises(InputError, match=r"^train\.batch_warmup: \["):
+        load_recipe(settings=[*settings, f"train.batch_warmup={phases}"])
+    assert load_recipe(settings=[*settings, "train.batch_warmup=[[5, 256], [5, 512]]"]).train.batch_warmup == (
+        (5, 256),
+        (5, 512),
+    )

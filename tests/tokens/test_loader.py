@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.errors import InputError
+from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.loader import Loader
 from seedbed.tokens.permutation import ROUNDS, permute
 from seedbed.tokens.reader import ShardReader
@@ -154,3 +155,13 @@ def test_the_smallest_corpus_fills_any_batch(make_shards: Callable[..., Path]) -
         turned = ring.index(row[0])
         assert row.tolist() == ring[turned:] + ring[:turned]
     assert loader.epochs(7) == 21.0
+
+
+def test_batches_that_grow_read_the_same_rows_in_the_same_order(make_shards: Callable[..., Path]) -> None:
+    folder = make_shards(COUNTING)
+    growing, steady = Loader(folder, 8, BatchPlan(6, ((2, 1), (1, 3))), seed=3), Loader(folder, 8, 1, seed=3)
+    assert [len(growing.batch(step)) for step in range(5)] == [1, 1, 3, 6, 6]
+    shown = np.concatenate([growing.batch(step) for step in range(5)])
+    assert np.array_equal(shown, np.concatenate([steady.batch(step) for step in range(17)]))
+    assert growing.epochs(4) == steady.epochs(11)
+    assert growing.documents(2) == [spans for step in (2, 3, 4) for spans in steady.documents(step)]

@@ -22,7 +22,7 @@ from seedbed.train.checkpoints import list_checkpoints
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.loop import run_train
-from seedbed.train.measure import model_config, open_data
+from seedbed.train.measure import horizon_steps, model_config, open_data
 from seedbed.train.parallel import Ranks
 
 MakeRecipe = Callable[..., Recipe]
@@ -141,6 +141,26 @@ def test_micro_batches_keep_the_global_batch(prepare: Callable[..., Prepared]) -
         np.testing.assert_allclose(losses[rows], losses[4], rtol=1e-4)
         # Adam's first steps turn the rounding of a gradient that is zero in truth into a full move, so not each weight agrees
         assert (weights[rows] - weights[4]).norm() < 0.02 * weights[4].norm()
+
+
+def test_a_growing_batch_counts_its_tokens_and_resumes_where_it_stood(prepare: Callable[..., Prepared]) -> None:
+    prepared = prepare({"train.batch_warmup": [[3, 16], [4, 32]]})
+    unbroken = prepared.train("unbroken")
+    prepared.train("resumed", stop_after=5)
+    prepared.train("resumed")
+    assert_same_model(unbroken, prepared.root / "resumed")
+    tokens = [entry["tokens"] for entry in read_json(unbroken / "history.json")["steps"]]
+    assert tokens == [16, 32, 48, 80, 112, 144, 176, 240, 304, 368, 432, 496]
+
+
+@pytest.mark.parametrize(
+    ("horizon", "steps"), [({"train.tokens": 240}, 8), ({"train.tokens": 100}, 5), ({"train.tokens": 500}, 12)]
+)
+def test_a_horizon_in_tokens_counts_the_smaller_batches(
+    small_recipe: MakeRecipe, horizon: dict[str, Any], steps: int
+) -> None:
+    recipe = small_recipe({"train.steps": None, "train.batch_warmup": [[3, 16], [4, 32]], **horizon})
+    assert horizon_steps(recipe, model_config(recipe, 300), 1.0, 0.0) == steps
 
 
 def make_engine(prepared: Prepared, train_fields: dict[str, Any] | None = None, **execution: Any) -> Engine:
