@@ -111,7 +111,7 @@ class Lineage:
             )
         shards = self.loader.shards
         token = int(self.loader.rows(step, row, row + 1)[0, position])
-        at = (self.loader.positions(step, row, row + 1)[0] + position) % self.loader.num_tokens
+        at = int(self.loader.positions(step, row, row + 1)[0, position])
         shard = shards.shard_of(at)
         index = position
         for span in self.loader.documents(step, row, row + 1)[0]:

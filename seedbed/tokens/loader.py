@@ -1,82 +1,215 @@
-"""batch(step): which tokens a step sees follows from the folder, the seed and the step number alone.
+"""batch(step): which tokens a step sees follows from the folder, the recipe and the step number alone.
 
-    the stream of shards, closed to a ring of N tokens
-        | cut into N // context windows of context + 1 tokens, from a point drawn from (seed, epoch); the rest sits
-        this epoch out
-    windows of the epoch
-        | put in an order drawn from (seed, epoch): a permutation that is computed, not stored
-    row = rows before step + r  ->  epoch = row // windows, place = row % windows  ->  window  ->  tokens
+    row = rows of the batches before step + r
+        | mixture.py: the source it comes from, and its number there      (without a mixture: the whole stream, row)
+        | packing.py: number -> epoch and place -> the pieces of the stream that make the row
+        v
+    tokens [context + 1], the stretches of documents in them, the source
 
 Nothing is kept between steps, so there is nothing to restore; any rank or micro-batch asks for its own rows and gets
-what the whole batch holds there. Neighbouring windows share one token: the last target of the one is the first input
-of the next.
+what the whole batch holds there.
 """
 
-import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from seedbed.errors import InputError
 from seedbed.tokens.batch_plan import BatchPlan
-from seedbed.tokens.permutation import ROUNDS, permute
-from seedbed.tokens.reader import DocumentSpan, ShardReader
+from seedbed.tokens.mixture import Mixture, SourceRows, Weight, check_names, weight_at
+from seedbed.tokens.packing import BestFit, Concatenation, Packing, Piece
+from seedbed.tokens.reader import DocumentSpan, Group, ShardReader
+
+PADDING = -1  # among document numbers and positions: no token of the corpus
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """What of a recipe decides the order of the data beside seed, context and batch. The default is one uniform stream.
+
+    `weights`: of the groups of the shards; none: no mixture. `multiples`: weights are multiples of a group's own size.
+    `shuffle_tokens`: tokens that are mixed with one another, None for all.
+    """
+
+    packing: str = "concatenate"
+    document_masks: bool = False
+    shuffle_tokens: int | None = None
+    weights: Mapping[str, Weight] = field(default_factory=dict)
+    multiples: bool = True
+    caps: Mapping[str, float] = field(default_factory=dict)
+    max_epochs: float | None = None
+
+
+class Rows(NamedTuple):
+    """Some rows of a batch: int64 tokens [B, context + 1]; int64 documents [B, context + 1], numbered within each row with
+    PADDING where there is none, or None without masks and padding; int64 sources [B], or None without a mixture.
+    """
+
+    tokens: np.ndarray
+    documents: np.ndarray | None
+    sources: np.ndarray | None
 
 
 class Loader:
-    """Batches of windows of `context` + 1 tokens, as many as `plan` says. Memory does not grow with the corpus."""
+    """Batches of rows of `context` + 1 tokens, as many as `plan` says. Memory does not grow with the corpus."""
 
-    def __init__(self, folder: Path, context: int, plan: BatchPlan | int, seed: int) -> None:
-        self.shards = ShardReader(folder)
+    def __init__(
+        self,
+        folder: Path | ShardReader,
+        context: int,
+        plan: BatchPlan | int,
+        seed: int,
+        order: DataOrder | None = None,
+        steps: int | None = None,
+    ) -> None:
+        """`steps`: of training, to which a mixture's schedule refers; None where they are not known yet: its start."""
+        order = order or DataOrder()
+        self.shards = folder if isinstance(folder, ShardReader) else ShardReader(folder)
         self.plan = BatchPlan(plan) if isinstance(plan, int) else plan
-        self.context, self.batch_rows, self.seed = context, self.plan.rows, seed
+        self.context, self.batch_rows, self.seed, self.order = context, self.plan.rows, seed, order
         self.num_tokens = self.shards.num_tokens
-        self.num_windows = self.num_tokens // context
-        if self.num_tokens < context + 1:
-            raise InputError(
-                f"{folder} holds {self.num_tokens:,} tokens and a window of model.context = {context:,} "
-                f"needs {context + 1:,}: "
-                "add text or lower model.context"
-            )
-        self._draws = lru_cache(maxsize=64)(self._draw)
+        self.masks = order.document_masks
+        self.pads = order.packing == "best-fit"
+        self.mixture: Mixture | None = None
+        if order.weights:
+            groups = self.shards.groups
+            self.packings = [self._pack(group, f"{group.name}/") for group in groups]
+            self.mixture = self._mix([group.name for group in groups], steps)
+        else:
+            whole = Group(self.shards.folder.name, 0, self.num_tokens, 0, self.shards.num_documents)
+            self.packings = [self._pack(whole, "")]
+        self.num_rows = sum(packing.num_rows for packing in self.packings)  # of an epoch over everything
+        self._targets = lru_cache(maxsize=4)(self._count_targets)
 
     def batch(self, step: int) -> np.ndarray:
-        """int64 [rows of the step, context + 1]: inputs are [:, :-1], targets [:, 1:]."""
+        """int64 [rows of the step, context + 1]: inputs [:, :-1], targets [:, 1:]. Padding is the end-of-text token."""
         return self.rows(step, 0, self.plan.rows_at(step))
 
     def rows(self, step: int, start: int, stop: int) -> np.ndarray:
-        """Rows [start, stop) of the batch: int64 [stop - start, context + 1]."""
-        out = np.empty((stop - start, self.context + 1), np.int64)
-        for row, position in zip(out, self.positions(step, start, stop), strict=True):
-            self.shards.read_into(row, position)
+        """Tokens of rows [start, stop) of the batch: int64 [stop - start, context + 1]."""
+        return self._tokens(self.pieces(step, start, stop))
+
+    def read(self, step: int, start: int, stop: int) -> Rows:
+        """Rows [start, stop) of the batch with all that is known of them."""
+        sources, pieces = self._locate(step, start, stop)
+        documents = self._documents(pieces) if self.masks or self.pads else None
+        return Rows(self._tokens(pieces), documents, sources if self.mixture else None)
+
+    def pieces(self, step: int, start: int, stop: int) -> list[list[Piece]]:
+        """The pieces of the stream that rows [start, stop) of the batch are made of."""
+        return self._locate(step, start, stop)[1]
+
+    def positions(self, step: int, start: int, stop: int) -> np.ndarray:
+        """int64 [stop - start, context + 1]: each token's place in the stream, PADDING where there is none."""
+        pieces = self.pieces(step, start, stop)
+        out = np.full((len(pieces), self.context + 1), PADDING, np.int64)
+        for row, parts in zip(out, pieces, strict=True):
+            at = 0
+            for first, length in parts:
+                row[at : at + length] = np.arange(first, first + length)
+                at += length
         return out
 
     def documents(self, step: int, start: int = 0, stop: int | None = None) -> list[list[DocumentSpan]]:
-        """For each row the documents its context + 1 tokens came from, in order, with the tokens taken of each."""
+        """For each row the documents its tokens came from, in order, with the tokens taken of each."""
         stop = self.plan.rows_at(step) if stop is None else stop
-        return [self.shards.spans(position, self.context + 1) for position in self.positions(step, start, stop)]
+        return [
+            [span for first, length in parts for span in self.shards.spans(first, length)]
+            for parts in self.pieces(step, start, stop)
+        ]
+
+    def num_targets(self, step: int) -> int:
+        """Next tokens that the whole batch asks for: with masks none of another document, and none of padding."""
+        return self._targets(step) if self.masks or self.pads else self.plan.rows_at(step) * self.context
 
     def epochs(self, step: int) -> float:
-        """How many times the corpus has been seen before this step."""
-        return self.plan.rows_before(step) / self.num_windows
+        """How many times the corpus has been seen before this step, on average over its sources."""
+        return self.plan.rows_before(step) / self.num_rows
 
-    def positions(self, step: int, start: int, stop: int) -> list[int]:
-        """Where in the stream rows [start, stop) of the batch begin."""
-        before = self.plan.rows_before(step)
-        first, last = before + start, before + stop
-        found: list[int] = []
-        while first < last:
-            epoch, place = divmod(first, self.num_windows)
-            count = min(last - first, self.num_windows - place)
-            origin, keys = self._draws(epoch)
-            windows = permute(np.arange(place, place + count), self.num_windows, keys)
-            found += ((origin + windows * self.context) % self.num_tokens).tolist()
-            first += count
-        return found
+    def sources(self, step: int) -> list[SourceRows]:
+        """What has been taken of each source of a mixture before this step."""
+        return self.mixture.taken(self.plan.rows_before(step)) if self.mixture else []
 
-    def _draw(self, epoch: int) -> tuple[int, np.ndarray]:
-        """The epoch's first cut and the keys of its order."""
-        digest = hashlib.blake2b(f"{self.seed}/windows/{epoch}".encode(), digest_size=8 * (ROUNDS + 1)).digest()
-        numbers = np.frombuffer(digest, "<u8")
-        return int(numbers[0]) % self.num_tokens, numbers[1:].reshape(ROUNDS, 1).astype(np.uint64)
+    def _locate(self, step: int, start: int, stop: int) -> tuple[np.ndarray, list[list[Piece]]]:
+        first = self.plan.rows_before(step) + start
+        if self.mixture is None:
+            return np.zeros(stop - start, np.int64), self.packings[0].pieces(np.arange(first, first + stop - start))
+        sources, numbers = self.mixture.locate(first, stop - start)
+        found: list[list[Piece]] = [[] for _ in range(stop - start)]
+        for source in np.unique(sources).tolist():
+            here = np.flatnonzero(sources == source)
+            for row, parts in zip(here.tolist(), self.packings[source].pieces(numbers[here]), strict=True):
+                found[row] = parts
+        return sources, found
+
+    def _tokens(self, pieces: list[list[Piece]]) -> np.ndarray:
+        out = np.empty((len(pieces), self.context + 1), np.int64)
+        for row, parts in zip(out, pieces, strict=True):
+            at = 0
+            for first, length in parts:
+                self.shards.read_into(row[at : at + length], first)
+                at += length
+            row[at:] = self.shards.manifest["eos_id"]
+        return out
+
+    def _documents(self, pieces: list[list[Piece]]) -> np.ndarray:
+        out = np.full((len(pieces), self.context + 1), PADDING, np.int64)
+        for row, parts in zip(out, pieces, strict=True):
+            begins = np.zeros(self.context + 2, np.int64)
+            at = 0
+            for first, length in parts:
+                begins[at] = 1
+                if not self.pads:  # a piece of best-fit lies in one document
+                    for ends in self.shards.document_ends(first, first + length):
+                        begins[at + ends - first] = 1
+                at += length
+            row[:at] = np.cumsum(begins[:at]) - 1
+        return out
+
+    def _count_targets(self, step: int) -> int:
+        pieces = self.pieces(step, 0, self.plan.rows_at(step))
+        if not self.masks:
+            return sum(sum(length for _, length in parts) - 1 for parts in pieces)
+        documents = self._documents(pieces)
+        return int(np.count_nonzero((documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] != PADDING)))
+
+    def _pack(self, group: Group, prefix: str) -> Packing:
+        """The rows of a stretch of the stream; `prefix` names its draws."""
+        if group.num_tokens < self.context + 1:
+            what = f"{self.shards.folder}: source {group.name!r}" if prefix else f"{self.shards.folder}"
+            raise InputError(
+                f"{what} holds {group.num_tokens:,} tokens and a window of model.context = {self.context:,} "
+                f"needs {self.context + 1:,}: add text or lower model.context"
+            )
+        shuffle = self.order.shuffle_tokens
+        if self.pads:
+            return BestFit(self.shards.folder, group, self.context, self.seed, f"{prefix}rows", shuffle)
+        return Concatenation(group, self.context, self.seed, f"{prefix}windows", shuffle)
+
+    def _mix(self, names: list[str], steps: int | None) -> Mixture:
+        order = self.order
+        check_names(list(order.weights), names, "mixture.weights")
+        check_names(list(order.caps), names, "mixture.caps")
+        missing = [name for name in names if name not in order.weights]
+        if missing and not order.multiples:
+            raise InputError(
+                f"mixture.weights: {', '.join(missing)} has no share: give every source one, 0 to leave it out"
+            )
+        sizes = [packing.num_rows for packing in self.packings]
+        weights: dict[str, Weight] = {}
+        for name, size in zip(names, sizes, strict=True):
+            weight = order.weights.get(name, 1.0)
+            if steps is None:  # how long training is has yet to be measured: it begins like this
+                weight = float(weight_at(weight, np.zeros(1))[0])
+            weights[name] = scaled(weight, size if order.multiples else 1)
+        most = {} if order.max_epochs is None else dict.fromkeys(names, order.max_epochs)
+        caps = {} if steps is None else {**most, **order.caps}
+        return Mixture(names, sizes, weights, caps, max(1, self.plan.rows_before(steps or 1)), self.context, self.seed)
+
+
+def scaled(weight: Weight, factor: float) -> Weight:
+    return weight * factor if isinstance(weight, (int, float)) else [(x, y * factor) for x, y in weight]

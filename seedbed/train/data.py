@@ -34,7 +34,5 @@ class TrainingData:
         inputs, targets = windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
         if self.prior is None:
             return Batch(inputs, targets)
-        # windows are read from a ring, so the prior's rows wrap around at its end as well
-        positions = np.array(self.loader.positions(step, start, stop))
-        index = (positions[:, None] + 1 + np.arange(self.loader.context)) % self.loader.num_tokens
+        index = self.loader.positions(step, start, stop)[:, 1:]
         return Batch(inputs, targets, torch.from_numpy(self.prior[index].astype(np.float32)))
