@@ -1,0 +1,61 @@
+"""Pipeline parallelism: 1F1B over stages (Narayanan et al. 2021), each a `Stage`, by torch.distributed.pipelining."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+
+from seedbed.model.config import TransformerConfig
+from seedbed.train.parallel.mesh import Mesh
+from seedbed.train.parallel.stage import Stage
+
+
+class Pipeline:
+    def __init__(self, stage: Stage, mesh: Mesh, config: TransformerConfig, device: str) -> None:
+        self.stage, self.mesh, self.config, self.device = stage, mesh, config, torch.device(device)
+        self.schedules: dict[tuple[int, int], Schedule1F1B] = {}
+        self.scale = 1.0
+        self.mixed_only = True
+        self.totals = torch.zeros(2)
+
+    def backward(self, micro_batches: list[dict[str, Tensor | None]], scale: float) -> Tensor:
+        """Gradients of all micro-batches (of equal size); on the last stage the sums of the losses, elsewhere 0."""
+        rows = len(micro_batches[0]["tokens_BT"])  # type: ignore[arg-type]
+        self.scale, self.totals = scale, torch.zeros(2, device=self.device)
+        self.mixed_only = micro_batches[0]["prior_BSP"] is None
+        schedule = self.schedule(len(micro_batches), rows)
+        joined: dict[str, Any] = {
+            name: None if value is None else torch.cat([m[name] for m in micro_batches])  # type: ignore[misc]
+            for name, value in micro_batches[0].items()
+        }
+        tokens = joined.pop("tokens_BT")
+        arguments = (tokens,) if self.stage.first else ()
+        schedule.step(
+            *arguments, target=torch.zeros(len(tokens)), tokens_BT=tokens, return_outputs=False, **joined
+        )
+        return self.totals
+
+    def schedule(self, count: int, rows: int) -> Schedule1F1B:
+        if (count, rows) not in self.schedules:
+            config, mesh = self.config, self.mesh
+            tokens = config.context // mesh.size("cp")
+            wire = torch.get_autocast_dtype(self.device.type) if False else torch.float32
+            x = torch.empty(rows, tokens, config.width, dtype=wire, device="meta", requires_grad=True)
+            between = (x, torch.empty_like(x, requires_grad=True)) if config.residual_scalars else (x,)
+            first = (torch.empty(rows, config.context, dtype=torch.int64, device="meta"),)
+            stage = PipelineStage(
+                self.stage,
+                mesh.rank("pp"),
+                mesh.size("pp"),
+                self.device,
+                input_args=first if self.stage.first else between,
+                output_args=(torch.empty(rows, 2, device="meta"),) if self.stage.last else between,
+                group=mesh.group("pp"),
+            )
+            self.schedules[count, rows] = Schedule1F1B(stage, count, loss_fn=self.loss, scale_grads=False)
+        return self.schedules[count, rows]
+
+    def loss(self, losses_B2: Tensor, _: Tensor) -> Tensor:
+        self.totals += losses_B2.detach().sum(dim=0) * self.scale
+        return (losses_B2[:, 0].sum() if self.mixed_only else losses_B2.sum()) * self.scale

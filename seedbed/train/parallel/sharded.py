@@ -1,0 +1,183 @@
+"""A model spread over a mesh: built on the meta device, cut, wrapped, and only then given memory and weights.
+
+    whole model (meta) -> this stage's layers (pp) -> experts (ep) -> heads and channels (tp) -> positions (cp)
+                       -> compile -> FSDP2 (fsdp, dp) -> memory -> weights drawn as one device draws them
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.experimental import implicit_replication
+
+from seedbed.model.config import TransformerConfig
+from seedbed.model.transformer import Transformer
+from seedbed.recipe.layout import Layout
+from seedbed.train.batch import Batch
+from seedbed.train.parallel.context import cut_rows, positions_of
+from seedbed.train.parallel.mesh import Mesh
+from seedbed.train.parallel.pipeline import Pipeline
+from seedbed.train.parallel.stage import Stage, keep_stage, split_layers
+from seedbed.train.parallel.tables import Table, make_dense, share_touched
+from seedbed.train.parallel.tensor import cut_by_heads_and_channels
+
+
+class Sharded:
+    def __init__(
+        self, config: TransformerConfig, layout: Layout, device: str, bfloat16: bool, compile: bool, seed: int | None
+    ) -> None:
+        """`seed`: None leaves the weights on the meta device (or unset), to be counted or loaded."""
+        self.config, self.layout, self.device, self.bfloat16 = config, layout, device, bfloat16
+        self.mesh = mesh = Mesh(layout, torch.device(device).type)
+        with torch.device("meta"):
+            self.model = model = Transformer(config)
+        make_dense(model)
+        self.shared_by_stages = keep_stage(model, split_layers(config, layout.pp)[mesh.rank("pp")])
+        self.partial_in_tp = cut_by_heads_and_channels(model, mesh["tp"]) if layout.tp > 1 else []
+        positions = positions_of(mesh.rank("cp"), layout.cp, config.context).to(device) if layout.cp > 1 else None
+        if layout.cp > 1:
+            cut_rows(model, mesh.group("cp"))
+        self.positions_S = positions
+        self.stage = Stage(model, positions)
+        if compile:
+            for i in model.present:
+                model.layers[i].compile(dynamic=False)
+        if layout.fsdp > 1:
+            self.shard_weights()
+        self.pipeline = Pipeline(self.stage, mesh, config, device) if layout.pp > 1 else None
+        if seed is not None:
+            self.stage.to_empty(device=device)
+            model.tie_head()
+            self.init_weights(seed)
+
+    def shard_weights(self) -> None:
+        """FSDP2: each layer and each table is gathered when it is used; what is left belongs to the root."""
+        mesh, model = self.mesh.weights_mesh(), self.model
+        # matrix products run in bfloat16 under autocast either way: gathering layers in it halves what is sent
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+        keep = MixedPrecisionPolicy(cast_forward_inputs=False)
+        for i in model.present:
+            fully_shard(model.layers[i], mesh=mesh, mp_policy=policy if self.bfloat16 else keep)
+        # tables that tensor parallelism has cut already give views, which FSDP's hooks warn of: the root holds those
+        for table in [m for m in model.modules() if isinstance(m, Table) and self.layout.tp == 1]:
+            fully_shard(table, mesh=mesh, mp_policy=keep)
+        fully_shard(self.stage, mesh=mesh, mp_policy=keep)
+        for module in self.stage.modules():
+            if isinstance(module, FSDPModule):
+                # losses are divided by the targets of the global batch, so gradients are summed, never averaged
+                module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)
+
+    def init_weights(self, seed: int) -> None:
+        """The weights that one device would draw, of which each rank keeps its part."""
+        with torch.device("meta"):
+            whole = Transformer(self.config)
+        graft(whole, self.model)
+        with implicit_replication():
+            whole.init_weights(seed)
+        self.model.set_rope_tables(self.config.context)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor | None]:
+        """Of some rows, what the stage is called with."""
+        batch = batch.to(self.device)
+        cut = self.positions_S
+        targets, prior = batch.targets_BT, batch.prior_BTP
+        if cut is not None:
+            targets, prior = targets[:, cut], None if prior is None else prior[:, cut]
+        return {
+            "tokens_BT": batch.inputs_BT,
+            "targets_BS": targets,
+            "prior_BSP": prior,
+            "documents_BT": batch.documents_BT,
+        }
+
+    def backward(self, batches: Iterator[Batch], scale: float) -> Tensor:
+        """Gradients of this rank's rows, times `scale`; the sums [2] of its mixed and own losses, times `scale`."""
+        with self.autocast():
+            if self.pipeline is not None:
+                return self.pipeline.backward([self.inputs(batch) for batch in batches], scale)
+            totals = torch.zeros(2, device=self.device)
+            for batch in batches:
+                losses_B2 = self.stage(**self.inputs(batch))
+                weighted(losses_B2, batch, scale).backward()
+                totals += losses_B2.detach().sum(dim=0) * scale
+        return totals
+
+    def sum_totals(self, totals: Tensor) -> Tensor:
+        """Over the ranks that hold other tokens, and from the last stage to all."""
+        dist.all_reduce(totals, group=self.mesh.group("data"))
+        if self.layout.pp > 1:
+            dist.all_reduce(totals, group=self.mesh.group("pp"))
+        return totals
+
+    @torch.no_grad()
+    def sum_gradients(self) -> None:
+        """What FSDP has not summed already: copies, parts found by other heads, and what several stages hold."""
+        named = dict(self.model.named_parameters())
+        for parameter in named.values():
+            settle(parameter)
+        if self.layout.fsdp == 1:
+            sum_flat([local(p.grad) for p in named.values()], self.mesh.group("data"))
+        if self.partial_in_tp:
+            sum_flat([local(named[name].grad) for name in self.partial_in_tp], self.mesh.group("tp"))
+        if self.layout.pp > 1 and self.shared_by_stages:
+            sum_flat([local(named[name].grad) for name in self.shared_by_stages], self.mesh.group("pp"))
+        share_touched(self.model, self.mesh.group("data"))
+
+    @torch.no_grad()
+    def gradient_norm(self) -> Tensor:
+        """The norm of the whole model's gradient, the same on every rank."""
+        squares = torch.zeros((), device=self.device)
+        for name, parameter in self.model.named_parameters():
+            gradient = local(parameter.grad).float()
+            squares += gradient.square().sum() / self.holders(name, parameter)
+        dist.all_reduce(squares)
+        return squares.sqrt()
+
+    def holders(self, name: str, parameter: Tensor) -> int:
+        """How many ranks hold the same part of a parameter."""
+        ranks = self.layout.devices
+        if isinstance(parameter, DTensor):
+            for size, placement in zip(parameter.device_mesh.shape, parameter.placements, strict=True):
+                ranks //= 1 if placement.is_replicate() else size
+        return ranks if name in self.shared_by_stages else ranks // self.layout.pp
+
+
+def local(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def settle(parameter: Tensor) -> None:
+    """Lay a gradient out like its parameter: what products leave as parts of a sum is added."""
+    gradient = parameter.grad
+    if isinstance(gradient, DTensor) and isinstance(parameter, DTensor) and gradient.placements != parameter.placements:
+        parameter.grad = gradient.redistribute(parameter.device_mesh, parameter.placements)
+
+
+def weighted(losses_B2: Tensor, batch: Batch, scale: float) -> Tensor:
+    """What is minimised. With an expert the transformer also answers for itself (see engine.py)."""
+    return (losses_B2.sum() if batch.prior_BTP is not None else losses_B2[:, 0].sum()) * scale
+
+
+def sum_flat(gradients: list[Tensor], group: dist.ProcessGroup) -> None:
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat, group=group)
+    for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(summed.view_as(gradient))
+
+
+def graft(whole: nn.Module, part: nn.Module) -> None:
+    """Put what is present of `part` in the place of the same in `whole`, parameter by parameter."""
+    for name, child in part.named_children():
+        if not isinstance(child, nn.Identity):
+            graft(whole.get_submodule(name), child)
+    for name, parameter in part.named_parameters(recurse=False):
+        whole.register_parameter(name, parameter)
