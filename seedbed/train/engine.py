@@ -1,5 +1,6 @@
 """One training step on one device: rows in, gradients summed over ranks and micro-batches, weights moved."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
@@ -65,10 +66,15 @@ class Engine:
         torch.set_num_threads(execution.threads)
         self.config, self.train, self.seed = config, train, seed
         self.execution, self.data, self.ranks = execution, data, ranks
+        self.row_ranks = ranks
         self.batch_rows = data.loader.batch_rows
-        self.model: Transformer = build_model(config, seed, execution.device)
-        self.hidden = torch.compile(self.model.hidden, dynamic=False) if execution.compile else self.model.hidden
+        self.model: Transformer = self.build()
         self.optimizer = Optimizer(self.model, train, steps)
+
+    def build(self) -> Transformer:
+        model = build_model(self.config, self.seed, self.execution.device)
+        self.hidden = torch.compile(model.hidden, dynamic=False) if self.execution.compile else model.hidden
+        return model
 
     def restart(self, steps: int) -> None:
         """Back to freshly initialised weights, keeping what was compiled."""
@@ -97,30 +103,46 @@ class Engine:
         then waits for one small copy, and the optimizer's work on it covers the loading of the next batch.
         """
         self.model.train()
-        first, last = self.ranks.share(self.data.loader.plan.rows_at(step))
-        scale = 1.0 / self.data.num_targets(step)
-        self.model.begin_step(self.batch_rows)
-        totals = torch.zeros(3, device=self.execution.device)
+        self.model.begin_step(self.data.loader.plan.rows_at(step))
+        totals = self.accumulate(self.micro_batches(step), 1.0 / self.data.num_targets(step))
+        return Outcome(*self.reduce(totals).tolist())
+
+    def micro_batches(self, step: int) -> Iterator[Batch]:
+        """This rank's rows of the global batch of `step`, a few at a time."""
+        first, last = self.row_ranks.share(self.data.loader.plan.rows_at(step))
         for start in range(first, last, self.execution.micro_batch_rows):
-            stop = min(last, start + self.execution.micro_batch_rows)
-            mixed_BT, own_BT = self.losses(self.data.rows(step, start, stop))
+            yield self.data.rows(step, start, min(last, start + self.execution.micro_batch_rows))
+
+    def accumulate(self, batches: Iterator[Batch], scale: float) -> Tensor:
+        """Gradients of this rank's rows times `scale`; the sums [2] of their mixed and own losses times `scale`."""
+        totals = torch.zeros(2, device=self.execution.device)
+        for batch in batches:
+            mixed_BT, own_BT = self.losses(batch)
             loss = mixed_BT.sum() * scale
             if mixed_BT is not own_BT:
                 # the transformer also answers for itself: left to the mixture alone, it learns nothing where the expert leads
                 loss = loss + own_BT.sum() * scale
             loss.backward()
-            totals[:2] += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
+            totals += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
+        return totals
+
+    def reduce(self, totals: Tensor) -> Tensor:
+        """Sum gradients and losses over the ranks; the losses [2] and the gradient norm in one tensor, alike on all."""
         sum_gradients(self.model, self.ranks)
         # the norm is of the summed gradients, equal on all ranks; summed with the losses, the ranks agree to the last bit
-        totals[2] = norm_of(gradient_values(self.model)) / self.ranks.world
-        return Outcome(*sum_scalars(totals, self.ranks).tolist())
+        norm = norm_of(gradient_values(self.model)) / self.ranks.world
+        return sum_scalars(torch.cat((totals, norm[None])), self.ranks)
+
+    def sum_loads(self, loads: Tensor) -> Tensor:
+        """Counts of tokens, of this rank's, made those of the global batch."""
+        return sum_scalars(loads, self.ranks)
 
     def update(self, step: int, outcome: Outcome) -> float:
         """Move the weights by the gradients; give the share of the peak learning rate that was used."""
         if self.train.grad_clip is not None:
             clip_gradients(self.model, self.train.grad_clip, outcome.gradient_norm)
         fraction = self.optimizer.step(step)
-        self.model.end_step(lambda loads: sum_scalars(loads, self.ranks))
+        self.model.end_step(self.sum_loads)
         self.model.zero_grad()
         return fraction
 

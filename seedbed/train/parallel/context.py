@@ -29,7 +29,9 @@ class GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BGTK: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
-        parts = [torch.empty_like(x_BGTK, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size(group))]
+        parts = [
+            torch.empty_like(x_BGTK, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size(group))
+        ]
         dist.all_gather(parts, x_BGTK.contiguous(), group=group)
         halves = [part.chunk(2, dim=2) for part in parts]
         return torch.cat([first for first, _ in halves] + [second for _, second in reversed(halves)], dim=2)

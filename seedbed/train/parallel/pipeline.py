@@ -31,9 +31,7 @@ class Pipeline:
         }
         tokens = joined.pop("tokens_BT")
         arguments = (tokens,) if self.stage.first else ()
-        schedule.step(
-            *arguments, target=torch.zeros(len(tokens)), tokens_BT=tokens, return_outputs=False, **joined
-        )
+        schedule.step(*arguments, target=torch.zeros(len(tokens)), tokens_BT=tokens, return_outputs=False, **joined)
         return self.totals
 
     def schedule(self, count: int, rows: int) -> Schedule1F1B:

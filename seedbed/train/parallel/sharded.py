@@ -1,7 +1,7 @@
 """A model spread over a mesh: built on the meta device, cut, wrapped, and only then given memory and weights.
 
-    whole model (meta) -> this stage's layers (pp) -> experts (ep) -> heads and channels (tp) -> positions (cp)
-                       -> compile -> FSDP2 (fsdp, dp) -> memory -> weights drawn as one device draws them
+whole model (meta) -> this stage's layers (pp) -> experts (ep) -> heads and channels (tp) -> positions (cp)
+                   -> compile -> FSDP2 (fsdp, dp) -> memory -> weights drawn as one device draws them
 """
 
 from collections.abc import Iterator
@@ -181,3 +181,5 @@ def graft(whole: nn.Module, part: nn.Module) -> None:
             graft(whole.get_submodule(name), child)
     for name, parameter in part.named_parameters(recurse=False):
         whole.register_parameter(name, parameter)
+    for name, buffer in part.named_buffers(recurse=False):
+        whole._buffers[name] = buffer

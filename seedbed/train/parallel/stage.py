@@ -4,6 +4,8 @@ With pp=1 the only stage is the whole model. Every stage reads the batch itself,
 travel: value embeddings are looked up where they are added.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ def split_layers(config: TransformerConfig, stages: int) -> list[range]:
     lead = (slots - config.layers) // 2
     edges = [round(i * slots / stages) - lead for i in range(1, stages)]
     bounds = [0, *(min(max(edge, i), config.layers - stages + i) for i, edge in enumerate(edges, 1)), config.layers]
-    return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [range(start, stop) for start, stop in pairwise(bounds)]
 
 
 def keep_stage(model: Transformer, layers: range) -> list[str]:
@@ -35,16 +37,19 @@ def keep_stage(model: Transformer, layers: range) -> list[str]:
         # the table is looked up by the first stage and is the head of the last
         shared.append("embedding.weight")
     elif not first:
-        model.embedding = None
+        leave_out(model, "embedding")
     if not first:
         model.ngram_embeddings = nn.ModuleDict()
-        model.position_embedding = None
+        leave_out(model, "position_embedding")
     if not last:
-        model.final_norm = None
-        if not config.tied_head:
-            model.head = None
-        model.prior_gate = None
+        leave_out(model, "final_norm", "prior_gate", *(() if config.tied_head else ("head",)))
     return shared
+
+
+def leave_out(model: Transformer, *names: str) -> None:
+    for name in names:
+        if name in model._modules:
+            model._modules[name] = None
 
 
 class Stage(nn.Module):
@@ -74,9 +79,7 @@ class Stage(nn.Module):
             here_BS = tokens_BT if self.positions_S is None else tokens_BT[:, self.positions_S]
             values = [table(here_BS) for table in model.value_embeddings.values()]
         by_layer = dict(zip(map(int, model.value_embeddings), values, strict=True))
-        x_BSD = model.run_layers(
-            x_BSD, x0_BSD, by_layer, documents_BT=documents_BT, positions_T=self.positions_S
-        )
+        x_BSD = model.run_layers(x_BSD, x0_BSD, by_layer, documents_BT=documents_BT, positions_T=self.positions_S)
         if not self.last:
             return (x_BSD, x0_BSD) if config.residual_scalars else x_BSD
         mixed_BS, own_BS = model.mixed_losses(model.final_norm(x_BSD), targets_BS, prior_BSP)

@@ -108,11 +108,12 @@ class VocabularyLoss:
     def __call__(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
         model, group = self.model, self.group
         assert model.head is not None
-        weight_WD = model.head.weight.to_local()  # type: ignore[operator]
+        weight_WD = here(model.head.weight)
         W = weight_WD.shape[0]
         first = self.rank * W
         hidden_ND, targets_N = SumBackward.apply(hidden_BTD.flatten(0, 1), group), targets_BT.flatten()
-        logits_NW = model.cap(nn.functional.linear(hidden_ND, weight_WD, self.bias()).float())
+        bias_W = None if model.head.bias is None else here(model.head.bias)
+        logits_NW = model.cap(nn.functional.linear(hidden_ND, weight_WD, bias_W).float())
         if first + W > model.config.vocab_size:  # padding
             padding_W = torch.arange(first, first + W, device=logits_NW.device) >= model.config.vocab_size
             logits_NW = logits_NW.masked_fill(padding_W, -torch.inf)
@@ -125,6 +126,7 @@ class VocabularyLoss:
         target_N = SumForward.apply(logits_NW.gather(1, index_N1)[:, 0].masked_fill(~here_N, 0.0), group)
         return (total_N.log() - target_N).masked_fill(targets_N == IGNORED, 0.0).view_as(targets_BT)
 
-    def bias(self) -> Tensor | None:
-        bias = getattr(self.model.head, "bias", None)
-        return None if bias is None else bias.to_local()
+
+def here(parameter: Tensor) -> Tensor:
+    """This rank's part, through which gradients flow."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
