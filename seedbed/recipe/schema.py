@@ -148,6 +148,21 @@ class TrainConfig(Section):
     )
     validate_every_fraction: float = Field(default=0.2, gt=0, le=1, description="share of the steps between looks")
 
+    spike_sigmas: float = Field(
+        default=8.0, ge=0, description="robust standard deviations above the usual loss that are a spike; 0: none is"
+    )
+    spike_window_steps: int = Field(default=128, ge=32, description="last steps that say what loss is usual")
+    bad_steps_in_a_row: int = Field(
+        default=4, gt=0, description="spikes or not finite steps after which training goes back"
+    )
+    rewind_margin_steps: int = Field(
+        default=16, ge=0, description="steps before the first bad one that are skipped too when training goes back"
+    )
+    max_rewinds: int = Field(default=4, ge=0, description="times that training goes back before it ends instead")
+    stuck_seconds: float = Field(
+        default=60.0, ge=0, description="least seconds after which a step counts as stuck, if 20 usual steps; 0: never"
+    )
+
     @model_validator(mode="after")
     def exactly_one_horizon(self) -> "TrainConfig":
         given = [name for name in HORIZONS if getattr(self, name) is not None]

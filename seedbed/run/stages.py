@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Stage:
     """`config` picks the part of the recipe (and any fingerprint of outside files) that the output depends on.
 
     `resumable`: the stage keeps `checkpoints/` in its partial folder and continues from them after a kill.
-    `volatile`: files of the output that differ between equal runs (timings): left out of the digest.
+    `volatile`: files of the output that differ between equal runs (timings), or shell patterns of them: left out of the digest.
     """
 
     name: str
@@ -70,6 +71,11 @@ class Stage:
     run: Callable[[StageContext], dict[str, Any]]
     resumable: bool = False
     volatile: tuple[str, ...] = ()
+
+    def digest(self, files: dict[str, dict[str, Any]]) -> str:
+        """Of the output's content, from what `describe_files` gave."""
+        kept = {n: entry["sha256"] for n, entry in files.items() if not any(fnmatch(n, p) for p in self.volatile)}
+        return sha256_json(kept)
 
     def key(self, recipe: Recipe, inputs: dict[str, StageOutput]) -> str:
         digests = {name: inputs[name].digest for name in self.inputs}
@@ -121,8 +127,7 @@ def run_stage(
         summary = stage.run(context)
         seconds = round(time.monotonic() - start, 3)
         files = describe_files(partial)
-        kept = {name: entry for name, entry in files.items() if name not in stage.volatile}
-        digest = sha256_json({name: entry["sha256"] for name, entry in kept.items()})
+        digest = stage.digest(files)
         record = {
             "stage": stage.name,
             "version": stage.version,

@@ -15,7 +15,7 @@ import xxhash
 from seedbed.corpus.decisions import VERDICTS, read_decision_rows
 from seedbed.corpus.yields import COLUMNS, sum_yields, totals
 from seedbed.errors import InputError, SeedbedError
-from seedbed.files import read_json, sha256_file, sha256_json
+from seedbed.files import read_json, sha256_file
 from seedbed.run.folder import RunFolder
 from seedbed.run.lineage import Lineage, TraceResult
 from seedbed.run.pipeline import load_stage
@@ -132,11 +132,7 @@ def check_files(stage: Finished, result: Verification, on_file: Callable[[Path],
         name = path.relative_to(stage.path).as_posix()
         if name not in files and not name.startswith(f"{CHECKPOINTS}/"):  # those a kill may have left behind
             yield f"{path} was not written by the stage {stage.name}: remove it"
-    volatile = load_stage(stage.name).volatile
-    if (
-        sha256_json({name: entry["sha256"] for name, entry in files.items() if name not in volatile})
-        != stage.record["digest"]
-    ):
+    if load_stage(stage.name).digest(files) != stage.record["digest"]:
         yield f"{stage.path / 'stage.json'} was changed (its digest is not that of its files): {REPEAT}"
 
 
@@ -229,10 +225,14 @@ def check_traces(folder: RunFolder, samples: int, seed: int, result: Verificatio
 
 
 def check_losses(folder: RunFolder, train: Finished) -> Iterator[str]:
+    """A finite loss for each step that was trained, and none for those that were skipped."""
     steps = folder.recipe().train.steps
     losses = np.load(train.path / "losses.npy", allow_pickle=False)
-    if losses.shape != (steps,) or not np.isfinite(losses).all():
-        yield f"{train.path / 'losses.npy'} has not one finite loss for each of the {steps} steps: {REPEAT}"
+    record = train.path / "interventions.json"
+    skipped = {n for done in read_json(record) for n in range(*done["skipped"])} if record.is_file() else set()
+    if losses.shape != (steps,) or set(np.flatnonzero(~np.isfinite(losses)).tolist()) != skipped:
+        what = f"the {steps} steps" + (f" but the {len(skipped)} that {record.name} names" if skipped else "")
+        yield f"{train.path / 'losses.npy'} has not one finite loss for each of {what}: {REPEAT}"
 
 
 def check_receipt(folder: RunFolder, stages: dict[str, Finished]) -> Iterator[str]:

@@ -5,17 +5,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.recipe.schema import TrainConfig
-from seedbed.train.batch import Batch
+from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.data import TrainingData
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.optimizers import Optimizer
-from seedbed.train.parallel import Ranks, sum_gradients, sum_scalars
+from seedbed.train.parallel import Ranks, gather_rows, sum_gradients, sum_scalars
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,21 @@ class Engine:
     def drop(self) -> None:
         """Forget the gradients: the weights and the optimizer stay as they are."""
         self.model.zero_grad()
+
+    @torch.no_grad()
+    def token_losses(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """For the global batch of `step` the loss of every target, float32 [rows, T], and whether one is asked there.
+
+        Called on all ranks, which all get the whole.
+        """
+        first, last = self.ranks.share(self.data.loader.plan.rows_at(step))
+        parts = []
+        for start in range(first, last, self.execution.micro_batch_rows):
+            batch = self.data.rows(step, start, min(last, start + self.execution.micro_batch_rows))
+            losses_BT = self.losses(batch)[0].float().cpu()
+            parts.append(torch.stack((losses_BT, (batch.targets_BT != IGNORED).float())))
+        both_2RT = gather_rows(torch.cat(parts, 1), self.ranks, self.execution.device)
+        return both_2RT[0].numpy(), both_2RT[1].bool().numpy()
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         batch = batch.to(self.execution.device)

@@ -1,7 +1,9 @@
 """The training loop and the `train` stage around it.
 
 resume from the newest sound checkpoint, or begin at step 0
-for each step:   batch(step) -> losses -> gradients -> optimizer      (engine.py)
+for each step:   batch(step) -> losses -> gradients                   (engine.py)
+                 guard: nothing harmful reaches the weights           (guard.py)
+                 optimizer                                            (engine.py)
                  record (meters.py, history.py); now and then look (looks.py) and save (checkpoints/)
 write the model folder
 """
@@ -14,14 +16,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from seedbed.errors import Interrupted, SeedbedError
+from seedbed.errors import Interrupted
 from seedbed.files import sha256_json, write_json
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.run.machine import cache_dir, measured_peak
 from seedbed.run.stages import CHECKPOINTS, StageContext
 from seedbed.tokens.tokenizer import Tokenizer
+from seedbed.train.autopsy import examine
 from seedbed.train.checkpoints import Checkpoints, Moments
 from seedbed.train.engine import Engine, Execution
+from seedbed.train.guard import RECORD_FILE, Guard
 from seedbed.train.history import History
 from seedbed.train.looks import Looks
 from seedbed.train.measure import choose_device, model_config, open_data
@@ -57,8 +61,6 @@ class Training:
         self.expert_path = context.inputs["count"].path / "ngram.safetensors" if config.prior_order else None
         self.history = History(self.steps)
         self.looks = Looks(context, engine.model, tokenizer, self.expert_path, self.history)
-        peak = measured_peak(device, train.precision, train.threads) * ranks.world
-        self.meters = Meters(self.tokens_before, training_flops_per_token(config), peak)
         identity = {
             "model": sha256_json(config.to_json()),
             "recipe or data": STAGES["train"].key(recipe, context.inputs),
@@ -67,11 +69,25 @@ class Training:
             context.path / CHECKPOINTS, identity, train.keep_checkpoints, train.keep_every_steps, ranks, context.emit
         )
         self.moments = Moments(ranks, train.checkpoint_seconds, train.keep_every_steps)
+        self.guard = Guard(
+            train,
+            self.history,
+            context.path / RECORD_FILE,
+            ranks.leads,
+            lambda step, trouble: examine(context.path, engine, step, str(trouble), ranks.leads),
+            self.checkpoints,
+            context.emit,
+        )
+        peak = measured_peak(device, train.precision, train.threads) * ranks.world
+        self.meters = Meters(self.tokens_before, training_flops_per_token(config), peak)
         self.step = 0
+        self.lr_fraction = 0.0
 
     def tokens_before(self, step: int) -> int:
+        """Tokens of the batches that were trained before `step`."""
         loader = self.engine.data.loader
-        return loader.plan.rows_before(step) * loader.context
+        skipped = sum(loader.plan.rows_at(number) for number in self.guard.skipped if number < step)
+        return (loader.plan.rows_before(step) - skipped) * loader.context
 
     def run(self) -> None:
         meters = self.meters
@@ -79,21 +95,14 @@ class Training:
         self.resume()
         last_event = time.monotonic()
         while self.step < self.steps:
-            outcome = self.engine.gradients(self.step)
-            if not outcome.finite:
-                raise SeedbedError(
-                    f"train: {outcome.trouble} of step {self.step} is not finite: lower train.matrix_lr or "
-                    "train.embedding_lr; the checkpoint before it is kept"
-                )
-            lr_fraction = self.engine.update(self.step, outcome)
-            self.history.add(self.step, outcome.loss, outcome.transformer_loss)
-            self.step += 1
+            if not self.advance():
+                continue  # training went back
             meters.step_done()
             now, last = time.monotonic(), self.step == self.steps
             keep = self.step % self.history.every == 0 or last
             if keep or now - last_event > EVENT_SECONDS:
                 with meters.time("record"):
-                    self.record(lr_fraction, keep)
+                    self.record(keep)
                 last_event = now
             if self.ranks.leads and self.looks.due(self.step):
                 with meters.time("look"):
@@ -110,11 +119,40 @@ class Training:
         self.checkpoints.finish()
         meters.step_done()
 
-    def record(self, lr_fraction: float, keep: bool) -> None:
+    def advance(self) -> bool:
+        """Train the next step, or pass it over. False when training went back instead."""
+        step, guard, engine = self.step, self.guard, self.engine
+        if not guard.skips(step):
+            outcome = engine.gradients(step)
+            trouble = guard.judge(step, outcome)
+            if trouble is None:
+                self.lr_fraction = engine.update(step, outcome)
+                self.history.add(step, outcome)
+            else:
+                with self.meters.time("guard"):
+                    back_to = guard.intervene(step, outcome, trouble)
+                    engine.drop()
+                if back_to is not None:
+                    self.go_back(back_to)
+                    return False
+        self.step += 1
+        return True
+
+    def go_back(self, at_most: int) -> None:
+        """To the newest checkpoint of step `at_most` or before, else to the beginning."""
+        with self.meters.time("rewind"):
+            self.engine.restart(self.steps)
+            self.history.clear()
+            self.step = 0
+            self.meters.restart(0, 0.0)
+            self.resume(at_most)
+
+    def record(self, keep: bool) -> None:
         entry = {
             **self.meters.standing(self.step),
             "loss": round(self.history.smoothed(self.step - 1), 5),
-            "lr": round(lr_fraction * self.engine.optimizer.lr.matrix, 8),
+            "lr": round(self.lr_fraction * self.engine.optimizer.lr.matrix, 8),
+            "gradient_norm": self.history.last_norm(self.step - 1),
             **self.meters.rate(self.step),
         }
         if keep:
@@ -149,9 +187,9 @@ class Training:
         self.checkpoints.save(self.step, self.tensors(), self.progress(), wait=True)
         return self.checkpoints.path(self.step)
 
-    def resume(self) -> None:
+    def resume(self, at_most: int | None = None) -> None:
         tensors = self.tensors()
-        progress = self.checkpoints.load_newest(tensors)
+        progress = self.checkpoints.load_newest(tensors, at_most)
         self.checkpoints.require_room(tensors)
         if progress is None:
             return
@@ -177,6 +215,7 @@ def run_train(context: StageContext) -> dict[str, Any]:
     count = count_parameters(engine.config)
     return {
         "steps": training.steps,
+        "steps_skipped": len(training.guard.skipped),
         "tokens": training.tokens_before(training.steps),
         "epochs": round(engine.data.loader.epochs(training.steps), 3),
         "seconds": round(training.meters.seconds, 2),

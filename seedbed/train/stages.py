@@ -8,6 +8,8 @@ from typing import Any
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
 
+UNSEEN = {"checkpoint_seconds", "keep_checkpoints", "stuck_seconds"}  # fields of `train` that no weight depends on
+
 
 def count_config(recipe: Recipe) -> Any:
     return {"order": recipe.model.prior_order}
@@ -50,5 +52,13 @@ DATA = ("tokenizer", "tokenize", "count")
 STAGES = {
     "count": Stage("count", 1, ("tokenize",), count_config, run_count),
     "measure": Stage("measure", 1, DATA, measure_config, run_measure, volatile=("measure.json",)),
-    "train": Stage("train", 1, DATA, train_config, run_train, resumable=True, volatile=("history.json",)),
+    "train": Stage(
+        "train",
+        1,
+        DATA,
+        train_config,
+        run_train,
+        resumable=True,
+        volatile=("history.json", "autopsies/*", "stuck-*.txt"),
+    ),
 }

@@ -4,87 +4,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from prepared import Prepared, assert_same_model
 
-from seedbed.errors import InputError, Interrupted, SeedbedError
+from seedbed.errors import InputError, SeedbedError
 from seedbed.files import read_json, sha256_file
 from seedbed.recipe.schema import Recipe
-from seedbed.run.events import EventLog
-from seedbed.run.pipeline import STAGE_NAMES, apply_measured, load_stage, run_pipeline
-from seedbed.run.stages import StageContext, describe_files, load_output
+from seedbed.run.stages import describe_files
 from seedbed.train.checkpoints import list_checkpoints
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
-from seedbed.train.loop import run_train
 from seedbed.train.measure import horizon_steps, model_config, open_data
 from seedbed.train.parallel import Ranks
-
-MakeRecipe = Callable[..., Recipe]
-Event = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
-
-
-@dataclass
-class Prepared:
-    """A run whose data stages and measurement are finished; `context()` is a fresh `train` stage on them."""
-
-    recipe: Recipe
-    outputs: dict[str, Any]
-    root: Path
-    events: list[Event]
-
-    def context(self, name: str, recipe: Recipe | None = None, check_stop: Callable[[], None] = lambda: None):  # type: ignore[no-untyped-def]
-        path = self.root / name
-        path.mkdir(exist_ok=True)
-        inputs = {key: self.outputs[key] for key in load_stage("train").inputs}
-        return StageContext(
-            "train", recipe or self.recipe, path, inputs, EventLog(None, (self.events.append,)), check_stop
-        )
-
-    def train(self, name: str, recipe: Recipe | None = None, stop_after: int | None = None) -> Path:
-        """Train in folder `name`; with `stop_after` as if Ctrl-C came in the step of that number."""
-        calls = 0
-
-        def check_stop() -> None:
-            nonlocal calls
-            calls += 1
-            if calls == stop_after:
-                raise Interrupted("stopped")
-
-        context = self.context(name, recipe, check_stop)
-        if stop_after is None:
-            run_train(context)
-        else:
-            with pytest.raises(Interrupted):
-                run_train(context)
-        return context.path
-
-
-@pytest.fixture
-def prepare(small_recipe: MakeRecipe, tmp_path: Path) -> Callable[..., Prepared]:
-    def make(changes: dict[str, Any] | None = None) -> Prepared:
-        recipe = small_recipe(changes)
-        folder = run_pipeline(recipe, tmp_path / "data", lambda event: None, last="measure")
-        outputs = {name: load_output(folder.stage_path(name)) for name in STAGE_NAMES[:6]}
-        return Prepared(apply_measured(recipe, outputs["measure"].summary), outputs, tmp_path, [])  # type: ignore[union-attr]
-
-    return make
-
-
-def assert_same_model(one: Path, other: Path) -> None:
-    for name in ("losses.npy", "transformer_losses.npy", "model.safetensors"):
-        assert sha256_file(one / name) == sha256_file(other / name), name
-
 
 ARCHITECTURES = [
     {"model.architecture": "seedbed"},
@@ -157,7 +94,7 @@ def test_a_growing_batch_counts_its_tokens_and_resumes_where_it_stood(prepare: C
     ("horizon", "steps"), [({"train.tokens": 240}, 8), ({"train.tokens": 100}, 5), ({"train.tokens": 500}, 12)]
 )
 def test_a_horizon_in_tokens_counts_the_smaller_batches(
-    small_recipe: MakeRecipe, horizon: dict[str, Any], steps: int
+    small_recipe: Callable[..., Recipe], horizon: dict[str, Any], steps: int
 ) -> None:
     recipe = small_recipe({"train.steps": None, "train.batch_warmup": [[3, 16], [4, 32]], **horizon})
     assert horizon_steps(recipe, model_config(recipe, 300), 1.0, 0.0) == steps
@@ -197,9 +134,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone(prepare: Callable[..
 
 def test_a_diverging_run_ends_with_one_line_that_names_the_step(prepare: Callable[..., Prepared]) -> None:
     prepared = prepare({"train.head_lr": 1e30, "train.matrix_lr": 1e30, "train.embedding_lr": 1e30})
-    with pytest.raises(
-        SeedbedError, match=r"^train: the (loss|gradient) of step \d+ is not finite: lower train\.matrix_lr"
-    ):
+    with pytest.raises(SeedbedError, match=r"^train: the (loss|gradient) is not finite at step \d+, the 4th bad step"):
         prepared.train("run")
 
 

@@ -166,6 +166,18 @@ class Checkpoints:
 
     # finding
 
+    def steps(self) -> list[int]:
+        """Of the checkpoints that are written, oldest first; on all ranks the same."""
+        self.finish()
+        return self._of_rank_zero([step_of(path) for path in list_checkpoints(self.folder)])
+
+    def forget_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps: training leaves that course."""
+        self.finish()
+        for path in list_checkpoints(self.folder) if self.ranks.leads else ():
+            if step_of(path) > step:
+                shutil.rmtree(path)
+
     def load_newest(self, tensors: dict[str, Tensor], at_most: int | None = None) -> dict[str, Any] | None:
         """Fill `tensors` from the newest sound checkpoint (of step `at_most` at most) and give its progress; None without one.
 

@@ -72,3 +72,13 @@ def sum_scalars(values: Tensor, ranks: Ranks) -> Tensor:
     if ranks.world > 1:
         dist.all_reduce(values)
     return values
+
+
+def gather_rows(values: Tensor, ranks: Ranks, device: str) -> Tensor:
+    """The whole of a tensor [n, rows, ...] on the CPU, of which each rank has its share of the rows. On every rank."""
+    if ranks.world == 1:
+        return values
+    mine = values.to(device).contiguous()  # NCCL reads the GPU's memory only
+    parts = [torch.empty_like(mine) for _ in range(ranks.world)]
+    dist.all_gather(parts, mine)
+    return torch.cat(parts, 1).cpu()
