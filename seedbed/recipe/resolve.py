@@ -6,6 +6,7 @@ still `None` and has a rule here is derived.
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from seedbed.errors import InputError
-from seedbed.recipe.schema import HORIZONS, Recipe
+from seedbed.recipe.schema import HORIZONS, Recipe, TrainConfig
 
 DEFAULT_PRESET = "first-light"
 
@@ -253,6 +254,7 @@ def resolve(recipe: Recipe) -> Recipe:
         raise InputError(
             f"train.batch_tokens: {batch_tokens} is not a multiple of model.context {context}: round it to one"
         )
+    decay_from_step = check_branch(train)
     check_batch_warmup(train.batch_warmup, batch_tokens, context)
     rows = batch_tokens // context
     if train.micro_batch_rows and rows % train.micro_batch_rows:
@@ -260,9 +262,39 @@ def resolve(recipe: Recipe) -> Recipe:
     return recipe.model_copy(
         update={
             "model": model.model_copy(update=updates),
-            "train": train.model_copy(update={"batch_tokens": batch_tokens}),
+            "train": train.model_copy(update={"batch_tokens": batch_tokens, "decay_from_step": decay_from_step}),
         }
     )
+
+
+def check_branch(train: TrainConfig) -> int | None:
+    """The step at which the decay begins, where it is stated or follows from the branch."""
+    begin = train.decay_from_step
+    if (train.start_from or begin is not None) and train.schedule != "trapezoid":
+        field = "start_from" if train.start_from else "decay_from_step"
+        raise InputError(
+            f"train.{field}: needs train.schedule=trapezoid, the one with a plateau (found {train.schedule})"
+        )
+    if train.start_from is None:
+        return begin
+    start = step_of_start(train.start_from)
+    if train.minutes is not None:
+        raise InputError(f"train.start_from: give the horizon as train.steps, counted from step 0 (more than {start})")
+    if train.steps is not None and train.steps <= start:
+        raise InputError(f"train.steps: {train.steps} steps are over at the start, step {start}: give more")
+    if begin is not None and begin < start:
+        raise InputError(f"train.decay_from_step: {begin} lies before the start, step {start}: give {start} or more")
+    return start if begin is None else begin
+
+
+def step_of_start(start_from: str) -> int:
+    """The step that the checkpoint reached, from its name alone."""
+    match = re.search(r"(?:@|step-)(\d+)/?$", start_from)
+    if match is None:
+        raise InputError(
+            f"train.start_from: {start_from!r} names no step: give RUN@STEP, such as runs/long@1000, or a folder step-NNN"
+        )
+    return int(match[1])
 
 
 def check_batch_warmup(phases: tuple[tuple[int, int], ...], batch_tokens: int, context: int) -> None:

@@ -118,7 +118,7 @@ class TrainConfig(Section):
         default=None, gt=0, description="wall-clock minutes, counting, measuring and compiling included"
     )
     optimizer: Literal["muon", "adamw"] = "muon"
-    schedule: Literal["trapezoid", "cosine"] = "trapezoid"
+    schedule: Literal["trapezoid", "linear", "cosine", "inverse_sqrt"] = "trapezoid"
     batch_tokens: int | None = Field(default=None, gt=0, description="tokens of the global batch")
     batch_warmup: tuple[tuple[int, int], ...] = Field(
         default=(),
@@ -127,6 +127,14 @@ class TrainConfig(Section):
     micro_batch_rows: int | None = Field(default=None, gt=0, description="sequences a device holds at once")
     warmup_fraction: float = Field(default=0.01, ge=0, lt=1)
     decay_fraction: float = Field(default=0.6, gt=0, le=1, description="trapezoid: share of the steps that decays")
+    decay_from_step: int | None = Field(
+        default=None, ge=0, description="trapezoid: the step its decay begins at, in place of decay_fraction"
+    )
+    start_from: str | None = Field(
+        default=None,
+        description="go on from a checkpoint that a run kept: RUN@STEP or its folder; decays at once unless decay_from_step "
+        "is later; the horizon counts from step 0",
+    )
     final_lr_fraction: float = Field(default=0.02, ge=0, le=1)
     matrix_lr: float | None = Field(default=None, gt=0)
     embedding_lr: float | None = Field(default=None, gt=0)
@@ -144,7 +152,7 @@ class TrainConfig(Section):
     checkpoint_seconds: float = Field(default=20.0, gt=0, description="seconds between checkpoints")
     keep_checkpoints: int = Field(default=2, gt=0, description="the newest ones; older ones are removed")
     keep_every_steps: int | None = Field(
-        default=None, gt=0, description="checkpoint at each multiple of these steps too, and keep those while training"
+        default=None, gt=0, description="checkpoint at each multiple of these steps too, and keep those beyond the end"
     )
     validate_every_fraction: float = Field(default=0.2, gt=0, le=1, description="share of the steps between looks")
 

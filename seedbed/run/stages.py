@@ -21,6 +21,7 @@ from seedbed.run.events import EventLog
 from seedbed.run.folder import RunFolder
 
 CHECKPOINTS = "checkpoints"  # what a resumable stage continues from: no part of its output
+KEPT = "kept"  # those of them that outlive the stage, for branches: no part of its output either
 SOUND = "sound outputs"  # in a process's state: the finished stages that it made or checked
 
 
@@ -169,5 +170,5 @@ def require_sound(output: StageOutput, state: dict[str, Any]) -> None:
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:
     """Relative name -> bytes and SHA-256 of every file of the output under `path`, in order of name."""
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "stage.json")
-    files = [p for p in files if p.relative_to(path).parts[0] != CHECKPOINTS]
+    files = [p for p in files if p.relative_to(path).parts[0] not in (CHECKPOINTS, KEPT)]
     return {p.relative_to(path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in files}

@@ -19,7 +19,7 @@ from seedbed.files import read_json, sha256_file
 from seedbed.run.folder import RunFolder
 from seedbed.run.lineage import Lineage, TraceResult
 from seedbed.run.pipeline import load_stage
-from seedbed.run.stages import CHECKPOINTS
+from seedbed.run.stages import CHECKPOINTS, KEPT
 from seedbed.tokens.kept_documents import split_sizes
 from seedbed.tokens.reader import ShardReader, verify_shards
 from seedbed.tokens.shards import DOCUMENTS_FILE
@@ -130,7 +130,9 @@ def check_files(stage: Finished, result: Verification, on_file: Callable[[Path],
         result.bytes += entry["bytes"]
     for path in sorted(p for p in stage.path.rglob("*") if p.is_file() and p != stage.path / "stage.json"):
         name = path.relative_to(stage.path).as_posix()
-        if name not in files and not name.startswith(f"{CHECKPOINTS}/"):  # those a kill may have left behind
+        if name not in files and not name.startswith(
+            (f"{CHECKPOINTS}/", f"{KEPT}/")
+        ):  # those a kill may have left behind
             yield f"{path} was not written by the stage {stage.name}: remove it"
     if load_stage(stage.name).digest(files) != stage.record["digest"]:
         yield f"{stage.path / 'stage.json'} was changed (its digest is not that of its files): {REPEAT}"

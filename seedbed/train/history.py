@@ -47,6 +47,10 @@ class History:
         """The arrays, as tensors over the same memory."""
         return {name: torch.from_numpy(getattr(self, name)) for name in PER_STEP}
 
+    def take_over(self, other: "History", step: int) -> None:
+        """The losses of another training up to `step`."""
+        self.losses[:step], self.transformer_losses[:step] = other.losses[:step], other.transformer_losses[:step]
+
     def restore(self, tables: dict[str, Any]) -> None:
         self.records, self.validations, self.samples = tables["steps"], tables["validations"], tables["samples"]
 

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from seedbed.errors import Interrupted
+from seedbed.errors import InputError, Interrupted
 from seedbed.files import sha256_json, write_json
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.run.machine import cache_dir, measured_peak
 from seedbed.run.stages import CHECKPOINTS, StageContext
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.autopsy import examine
+from seedbed.train.branch import find_checkpoint, keep_checkpoints, saved_steps
 from seedbed.train.checkpoints import Checkpoints, Moments
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.guard import RECORD_FILE, Guard
@@ -63,6 +64,7 @@ class Training:
         self.looks = Looks(context, engine.model, tokenizer, self.expert_path, self.history)
         identity = {
             "model": sha256_json(config.to_json()),
+            "data": sha256_json({name: output.digest for name, output in context.inputs.items()}),
             "recipe or data": STAGES["train"].key(recipe, context.inputs),
         }
         self.checkpoints = Checkpoints(
@@ -178,7 +180,12 @@ class Training:
 
     def progress(self) -> dict[str, Any]:
         """What goes with `tensors()` and is none."""
-        return {"step": self.step, "seconds": self.meters.seconds, "history": self.history.tables()}
+        return {
+            "step": self.step,
+            "rows": self.engine.data.loader.plan.rows_before(self.step),
+            "seconds": self.meters.seconds,
+            "history": self.history.tables(),
+        }
 
     def spread_weights(self) -> Path | None:
         """The checkpoint of the last step, where the weights may be spread over ranks."""
@@ -190,6 +197,9 @@ class Training:
     def resume(self, at_most: int | None = None) -> None:
         tensors = self.tensors()
         progress = self.checkpoints.load_newest(tensors, at_most)
+        start_from = self.context.recipe.train.start_from
+        if progress is None and start_from is not None:
+            progress = self.branch_off(find_checkpoint(start_from), tensors)
         self.checkpoints.require_room(tensors)
         if progress is None:
             return
@@ -199,6 +209,21 @@ class Training:
         if self.ranks.leads:
             standing = self.meters.standing(self.step)
             self.context.emit("resume", **{name: standing[name] for name in ("step", "seconds", "flops")})
+
+    def branch_off(self, path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """Take over the weights, state and history of another training's checkpoint; the horizon may differ."""
+        self.context.emit("note", message=f"goes on from {path}")
+        before = History(saved_steps(path))
+        theirs = {f"history/{name}": tensor for name, tensor in before.tensors().items()}
+        progress = self.checkpoints.load_from(path, ("model", "data"), {**tensors, **theirs})
+        step, rows = progress["step"], self.engine.data.loader.plan.rows_before(progress["step"])
+        if progress["rows"] != rows:
+            raise InputError(
+                f"train.start_from: {path} was reached after {progress['rows']} rows, and this recipe's batches before step "
+                f"{step} hold {rows}: give its train.batch_tokens, or train.batch_warmup to change from there"
+            )
+        self.history.take_over(before, step)
+        return progress
 
 
 def run_train(context: StageContext) -> dict[str, Any]:
@@ -212,6 +237,7 @@ def run_train(context: StageContext) -> dict[str, Any]:
     np.save(context.path / "losses.npy", history.losses)
     np.save(context.path / "transformer_losses.npy", history.transformer_losses)
     write_json(context.path / "history.json", history.tables())
+    keep_checkpoints(context.path, context.recipe.train.keep_every_steps)
     count = count_parameters(engine.config)
     return {
         "steps": training.steps,

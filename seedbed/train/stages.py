@@ -7,6 +7,7 @@ from typing import Any
 
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
+from seedbed.train.branch import fingerprint
 
 UNSEEN = {"checkpoint_seconds", "keep_checkpoints", "stuck_seconds"}  # fields of `train` that no weight depends on
 
@@ -25,8 +26,9 @@ def train_config(recipe: Recipe) -> Any:
         "seed": recipe.seed,
         "model": recipe.model.model_dump(),
         "train": recipe.train.model_dump(
-            exclude={"checkpoint_seconds", "keep_checkpoints", "keep_every_steps", "parallel"}
+            exclude={"checkpoint_seconds", "keep_checkpoints", "keep_every_steps", "parallel", "start_from"}
         ),
+        "start_from": fingerprint(recipe.train.start_from),
     }
 
 

@@ -209,6 +209,25 @@ class Checkpoints:
             raise SeedbedError(f"{self.folder}: its checkpoints could not be read to their ends: check the disk")
         return None
 
+    def load_from(self, path: Path, same: tuple[str, ...], tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """Fill `tensors` from a checkpoint of another training, which must agree with this one in the things of `same`.
+
+        Gives its progress. Raises InputError for one that is damaged or does not fit.
+        """
+        manifest, problem = self._find_sound(path)
+        if not problem and manifest is not None:
+            expected = {
+                name: self.identity[name] if name in same else found for name, found in manifest.identity.items()
+            }
+            problem = misfit(manifest, expected, tensors)
+        progress: dict[str, Any] = {}
+        if not (problem := self._first_said(problem)):
+            assert manifest is not None
+            progress, problem = self._load(path, manifest, tensors)
+        if problem := self._first_said(problem):
+            raise InputError(f"train.start_from: checkpoint {path} {problem}: give one that this recipe and data made")
+        return progress
+
     def _pass_over(self, path: Path, problem: str) -> None:
         self.emit("note", message=f"checkpoint {path} is damaged ({problem}): going on from the one before")
 

@@ -68,7 +68,7 @@ class Optimizer:
         """Apply the gradients of `step` (counted from 0); give the share of the peak learning rate that was used."""
         fraction = lr_fraction(step, self.steps, self.train)
         if isinstance(self.matrices, Muon):
-            self.matrices.step(self.lr.matrix * fraction, muon_momentum(step, self.steps))
+            self.matrices.step(self.lr.matrix * fraction, muon_momentum(step, self.steps, self.train))
         else:
             self.matrices.step(self.lr.matrix * fraction, step + 1)
         self.head.step(self.lr.head * fraction, step + 1)
