@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from seedbed.errors import InputError
+from seedbed.recipe.objective import check_objective, special_tokens
 from seedbed.recipe.schema import HORIZONS, Recipe, TrainConfig
 
 DEFAULT_PRESET = "first-light"
@@ -240,7 +241,10 @@ def resolve(recipe: Recipe) -> Recipe:
         updates["ngram_rows"] = 0 if model.architecture != "seedbed" else 2**15 if parameters < 20_000_000 else 0
     if model.prior_order is None:
         # counting pays where training is short; above 20M parameters the transformer learns as much by itself
-        updates["prior_order"] = 5 if model.architecture == "seedbed" and parameters < 20_000_000 else 0
+        counted = model.architecture == "seedbed" and train.objective == "causal" and parameters < 20_000_000
+        updates["prior_order"] = 5 if counted else 0
+    check_objective(train.objective, model.architecture, model.prior_order or 0)
+    special_tokens(train.objective, context, train.span_fraction, train.span_tokens)  # refuses spans that do not fit
     if model.prior_order == 1:
         raise InputError("model.prior_order: 1 is no context at all: give 0 (no expert) or 2 to 8")
     if width % heads:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from seedbed.errors import InputError
 from seedbed.recipe.layout import AUTO, parse_layout
+from seedbed.recipe.objective import ObjectiveName
 
 HORIZONS = ("steps", "tokens", "flops", "minutes")
 
@@ -117,6 +118,17 @@ class TrainConfig(Section):
     minutes: float | None = Field(
         default=None, gt=0, description="wall-clock minutes, counting, measuring and compiling included"
     )
+    objective: ObjectiveName = Field(
+        default="causal",
+        description="causal: the next token; masked: hidden tokens, by an encoder; span: spans moved to the row's end; "
+        "fim: prefix, suffix, middle",
+    )
+    mask_fraction: float = Field(default=0.15, gt=0, lt=1, description="masked: share of the tokens that are asked")
+    mask_whole_words: bool = Field(default=False, description="masked: ask all tokens of a word or none")
+    span_fraction: float = Field(default=0.15, gt=0, lt=1, description="span: share of the tokens that are moved")
+    span_tokens: float = Field(default=3.0, ge=1, description="span: tokens of a span, on average")
+    fim_fraction: float = Field(default=0.5, ge=0, le=1, description="fim: share of the documents that are rearranged")
+    fim_spm_fraction: float = Field(default=0.5, ge=0, le=1, description="fim: share of these with the suffix first")
     optimizer: Literal["muon", "adamw"] = "muon"
     schedule: Literal["trapezoid", "linear", "cosine", "inverse_sqrt"] = "trapezoid"
     batch_tokens: int | None = Field(default=None, gt=0, description="tokens of the global batch")

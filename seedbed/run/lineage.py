@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from seedbed.corpus.store import document_parts
 from seedbed.errors import InputError, SeedbedError
+from seedbed.recipe.objective import window_tokens
 from seedbed.run.folder import RunFolder
 from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.loader import Loader
@@ -72,12 +73,11 @@ class Lineage:
         self.curate = folder.stage_path("curate")
         self.tokenizer = Tokenizer.load(folder.stage_path("tokenizer") / "tokenizer.json")
         self.steps = recipe.train.steps  # None until measured
-        context = recipe.model.context
         if not (self.tokenize / TRAIN / MANIFEST_FILE).is_file():
             raise SeedbedError(
                 f"{self.tokenize / TRAIN} is missing: delete {self.tokenize} and run the same command again"
             )
-        self.loader = Loader(self.tokenize / TRAIN, context, BatchPlan.of(recipe), recipe.seed)
+        self.loader = Loader(self.tokenize / TRAIN, window_tokens(recipe), BatchPlan.of(recipe), recipe.seed)
 
     def draw(self, count: int, seed: int) -> list[Place]:
         """`count` random tokens of the steps that were trained."""

@@ -6,6 +6,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -41,13 +42,16 @@ def written(token: bytes) -> str:
     return "".join(characters[byte] for byte in token)
 
 
-def build(tokens: list[bytes], merges: list[tuple[bytes, bytes]], pattern: str) -> dict[str, Any]:
-    """tokenizer.json for `tokens` (id = position) with `merges` in order of rank, the end-of-text token last."""
+def build(
+    tokens: list[bytes], merges: list[tuple[bytes, bytes]], pattern: str, special: Sequence[str] = ()
+) -> dict[str, Any]:
+    """tokenizer.json for `tokens` (id = position) with `merges` in order of rank; then end-of-text and `special` tokens."""
+    names = (END_OF_TEXT, *special)
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [added_token(END_OF_TEXT, len(tokens))],
+        "added_tokens": [added_token(name, number) for number, name in enumerate(names, len(tokens))],
         "normalizer": None,
         "pre_tokenizer": pre_tokenizer(pattern),
         "post_processor": None,

@@ -29,8 +29,8 @@ class Tokenizer:
 
     `exact`: decode_bytes(encode_bytes(x)) == x for any bytes. True for byte-level BPE without a normaliser, and so for
     every trained one.
-    `vocab_size`: 1 + the largest id. `eos_id`: the end-of-text token. `sha256`: of the tokenizer.json that `save`
-    writes.
+    `vocab_size`: 1 + the largest id. `eos_id`: the end-of-text token. `special`: the ids of all special tokens by name.
+    `sha256`: of the tokenizer.json that `save` writes.
     """
 
     def __init__(self, document: dict[str, Any], data: bytes | None = None) -> None:
@@ -43,6 +43,10 @@ class Tokenizer:
         self.sha256 = hashlib.sha256(self._data).hexdigest()
         self.byte_level = hf_format.is_byte_level_bpe(document)
         self.exact = self.byte_level and hf_format.keeps_every_byte(document)
+        special = [token for token in document.get("added_tokens") or [] if token.get("special")]
+        self.special = {token["content"]: int(token["id"]) for token in special}
+        model = document["model"]
+        self._continuing = model.get("continuing_subword_prefix") if model.get("type") == "WordPiece" else None
         self._encoder = choose_encoder(document) if self.byte_level else HuggingFaceEncoder(document)
         if self.byte_level:
             self._bytes = hf_format.token_bytes(document)
@@ -56,18 +60,18 @@ class Tokenizer:
             self.vocab_size = 1 + max(self._decoder.get_vocab(with_added_tokens=True).values())
 
     @classmethod
-    def train(cls, texts: Iterator[str], vocab_size: int, pattern: str) -> "Tokenizer":
-        """Byte-level BPE of at most `vocab_size` tokens, the end-of-text token among them; fewer where `texts` has too
-        few pairs.
+    def train(cls, texts: Iterator[str], vocab_size: int, pattern: str, special: Sequence[str] = ()) -> "Tokenizer":
+        """Byte-level BPE of at most `vocab_size` tokens, the end-of-text token and `special` ones among them; fewer where
+        `texts` has too few pairs.
 
         `pattern`: a key of PATTERNS. The result depends on the texts only, not on threads or hash seeds.
         """
         from seedbed.tokens import bpe_training
 
-        if vocab_size < BYTES_AND_END:
-            raise ValueError(f"vocab_size {vocab_size}: at least {BYTES_AND_END}")
-        tokens, merges = bpe_training.train(texts, vocab_size - 1, PATTERNS[pattern])
-        return cls(hf_format.build(tokens, merges, pattern))
+        if vocab_size < BYTES_AND_END + len(special):
+            raise ValueError(f"vocab_size {vocab_size}: at least {BYTES_AND_END + len(special)}")
+        tokens, merges = bpe_training.train(texts, vocab_size - 1 - len(special), PATTERNS[pattern])
+        return cls(hf_format.build(tokens, merges, pattern, special))
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
@@ -85,6 +89,40 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         write_bytes(path, self._data)
+
+    def special_id(self, names: Sequence[str]) -> int:
+        """The id of the special token with one of these names. Raises InputError."""
+        found = next((self.special[name] for name in names if name in self.special), None)
+        if found is None:
+            raise InputError(
+                f"tokenizer.path: this tokenizer has no special token {' or '.join(names)}, which train.objective needs: "
+                "add it to its added_tokens, or leave tokenizer.path out to train one that has it"
+            )
+        return found
+
+    def is_ordinary(self) -> np.ndarray:
+        """bool [vocab_size]: whether the id stands for text. False for special tokens and ids in gaps."""
+        ordinary = np.zeros(self.vocab_size, bool)
+        if self.byte_level:
+            ordinary[[number for number, data in enumerate(self._bytes) if data]] = True
+        else:
+            ordinary[list(self._decoder.get_vocab(with_added_tokens=True).values())] = True
+            ordinary[list(self.special.values())] = False
+        return ordinary
+
+    def token_texts(self) -> list[str]:
+        """The text of each token as it stands in a text: a word's first token with what separates it from the one before.
+
+        A part of a character shows as a lone surrogate.
+        """
+        if self.byte_level:
+            return [data.decode(errors="surrogateescape") for data in self._bytes]
+        texts = [""] * self.vocab_size
+        for token, number in self._decoder.get_vocab(with_added_tokens=True).items():
+            if self._continuing:
+                token = token.removeprefix(self._continuing) if token.startswith(self._continuing) else f" {token}"
+            texts[number] = token
+        return texts
 
     def encode(self, text: str) -> np.ndarray:
         """uint32 ids of the text, without an end-of-text token."""

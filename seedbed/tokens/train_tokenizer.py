@@ -9,27 +9,42 @@ import xxhash
 
 from seedbed.errors import InputError
 from seedbed.files import sha256_file
+from seedbed.recipe.objective import special_tokens
 from seedbed.recipe.resolve import parse_count
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
 from seedbed.tokens.kept_documents import read_rows, split_sizes
-from seedbed.tokens.tokenizer import Tokenizer
+from seedbed.tokens.tokenizer import BYTES_AND_END, Tokenizer
 from seedbed.tokens.vocabulary import vocab_for_corpus, vocab_for_model
 
 TOKENIZER_FILE = "tokenizer.json"
 
 
 def stage_config(recipe: Recipe) -> dict[str, Any]:
-    """What the tokenizer depends on: for an import the file's content; else the pattern and the size's rule."""
+    """What the tokenizer depends on: for an import the file's content; else the pattern and the size's rule.
+
+    Both by the special tokens that the objective needs.
+    """
     config = recipe.tokenizer
+    needed = needed_tokens(recipe)
+    special = {"special": [names[0] for names in needed]} if needed else {}
     if config.path is not None:
-        return {"import": sha256_file(importable(Path(config.path)))}
+        return {"import": sha256_file(importable(Path(config.path))), **special}
     size = (
         {"vocab_size": config.vocab_size}
         if config.vocab_size
         else {"model_vocab": vocab_for_model(layer_parameters(recipe))}
     )
-    return {**size, "pattern": config.pattern, "max_training_bytes": config.max_training_bytes}
+    return {**size, "pattern": config.pattern, "max_training_bytes": config.max_training_bytes, **special}
+
+
+def needed_tokens(recipe: Recipe) -> list[tuple[str, ...]]:
+    """The special tokens that the recipe's objective writes, each as its possible names."""
+    train, context = recipe.train, recipe.model.context
+    if train.objective == "causal":
+        return []
+    assert context
+    return special_tokens(train.objective, context, train.span_fraction, train.span_tokens)
 
 
 def layer_parameters(recipe: Recipe) -> int:
@@ -56,6 +71,8 @@ def run(context: StageContext) -> dict[str, Any]:
     summary: dict[str, Any]
     if config.path is not None:
         tokenizer = Tokenizer.load(importable(Path(config.path)))
+        for names in needed_tokens(context.recipe):
+            tokenizer.special_id(names)
         summary = {"imported": True, "trained_on_bytes": 0, "trained_on_documents": 0}
         if not tokenizer.exact:
             context.emit(
@@ -88,7 +105,13 @@ def train(context: StageContext) -> tuple[Tokenizer, dict[str, Any]]:
         vocab_for_model(layer_parameters(context.recipe)), vocab_for_corpus(available.bytes)
     )
     sample = TrainingSample(folder, limit, limit / available.bytes, context)
-    tokenizer = Tokenizer.train(iter(sample), vocab_size, config.pattern)
+    special = [names[0] for names in needed_tokens(context.recipe)]
+    if vocab_size < BYTES_AND_END + len(special):
+        raise InputError(
+            f"tokenizer.vocab_size: {vocab_size:,} is too small for 256 bytes and {1 + len(special)} special tokens: "
+            f"set at least {BYTES_AND_END + len(special)}"
+        )
+    tokenizer = Tokenizer.train(iter(sample), vocab_size, config.pattern, special)
     if config.vocab_size is not None and tokenizer.vocab_size < config.vocab_size:
         raise InputError(
             f"tokenizer.vocab_size: {config.vocab_size:,} is a vocabulary too large for the corpus: "

@@ -1,4 +1,4 @@
-"""What a training step reads: windows of tokens, and beside them what the n-gram expert says of each target."""
+"""What a training step reads: windows of text as its objective turns them, and what the n-gram expert says of each target."""
 
 from pathlib import Path
 
@@ -7,14 +7,18 @@ import torch
 
 from seedbed.errors import SeedbedError
 from seedbed.tokens.loader import Loader
-from seedbed.train.batch import Batch
+from seedbed.train.batch import IGNORED, Batch
+from seedbed.train.objectives import Causal, Objective
 
 
 class TrainingData:
     """Rows of the global batch of any step, as tensors on the CPU. Stateless like the loader."""
 
-    def __init__(self, loader: Loader, prior_path: Path | None, prior_order: int) -> None:
+    def __init__(
+        self, loader: Loader, prior_path: Path | None, prior_order: int, objective: Objective | None = None
+    ) -> None:
         self.loader = loader
+        self.objective = objective or Causal(loader.context)
         self.prior: np.ndarray | None = None
         if prior_path is not None:
             expected = loader.num_tokens * prior_order * 2
@@ -26,12 +30,16 @@ class TrainingData:
 
     def num_targets(self, step: int) -> int:
         """Targets of the whole global batch: its loss is a mean over them, however the rows are shared out."""
-        return self.loader.plan.rows_at(step) * self.loader.context
+        each = self.objective.targets_per_row
+        if each is None:  # rows differ: every rank counts them all, so that none has to ask the others
+            _, targets_BT = self.objective.rows(self.loader.batch(step), step, 0)
+            return max(1, int((targets_BT != IGNORED).sum()))
+        return self.loader.plan.rows_at(step) * each
 
     def rows(self, step: int, start: int, stop: int) -> Batch:
         """Rows [start, stop) of the global batch of `step`."""
-        windows = torch.from_numpy(self.loader.rows(step, start, stop))
-        inputs, targets = windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+        asked = self.objective.rows(self.loader.rows(step, start, stop), step, start)
+        inputs, targets = map(torch.from_numpy, asked)
         if self.prior is None:
             return Batch(inputs, targets)
         index = self.loader.positions(step, start, stop)[:, 1:]

@@ -173,4 +173,5 @@ class Engine:
         batch = batch.to(self.execution.device)
         with self.autocast():
             x_BTD, values = self.model.embed(batch.inputs_BT)
-            return self.model.mixed_losses(self.hidden(x_BTD, values), batch.targets_BT, batch.prior_BTP)
+            hidden_BTD = self.hidden(x_BTD, values, documents_BT=batch.documents_BT)
+            return self.model.mixed_losses(hidden_BTD, batch.targets_BT, batch.prior_BTP)

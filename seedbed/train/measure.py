@@ -20,6 +20,7 @@ from seedbed.errors import InputError, SeedbedError
 from seedbed.files import read_json, sha256_json, write_json
 from seedbed.model.arithmetic import training_flops_per_token
 from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.recipe.objective import window_tokens
 from seedbed.recipe.schema import Recipe
 from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
 from seedbed.run.receipt import code_sha256
@@ -29,6 +30,7 @@ from seedbed.tokens.loader import Loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
+from seedbed.train.objectives import make_objective
 from seedbed.train.parallel import Ranks
 
 WARM_STEPS = 3
@@ -55,15 +57,18 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
         vocab_size, model.layers, model.width, model.heads, model.kv_heads, model.mlp_width, model.context
     )
     config = ARCHITECTURES[model.architecture](base)
-    return replace(config, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
+    causal = recipe.train.objective != "masked"
+    return replace(config, causal=causal, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
 
 
 def open_data(context: StageContext) -> TrainingData:
     recipe = context.recipe
     assert recipe.model.context and recipe.train.batch_tokens
-    loader = Loader(context.inputs["tokenize"].path / "train", recipe.model.context, BatchPlan.of(recipe), recipe.seed)
+    loader = Loader(context.inputs["tokenize"].path / "train", window_tokens(recipe), BatchPlan.of(recipe), recipe.seed)
     order = recipe.model.prior_order or 0
-    return TrainingData(loader, context.inputs["count"].path / "train.prior" if order else None, order)
+    prior_path = context.inputs["count"].path / "train.prior" if order else None
+    objective = make_objective(recipe, Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json"))
+    return TrainingData(loader, prior_path, order, objective)
 
 
 def has_compiler(device: str) -> bool:
