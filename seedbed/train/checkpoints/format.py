@@ -132,7 +132,7 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, str]]:
         name: SavedTensor(dtype, tuple(shape), tuple(Piece(tuple(o), tuple(s), f) for o, s, f in pieces))
         for name, (dtype, shape, pieces) in value["tensors"].items()
     }
-    manifest = Manifest(value["step"], value["ranks"], value["identity"], tensors)
+    manifest = Manifest(value["step"], value["ranks"], dict(value["identity"]), tensors)
     if sorted([PROGRESS_FILE, *manifest.files]) != sorted(sums):
         raise Damaged(f"{MANIFEST_FILE} and {SUMS_FILE} name different files")
     return manifest, sums
