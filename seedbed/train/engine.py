@@ -13,6 +13,7 @@ from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import IGNORED, Batch
+from seedbed.train.batch_digest import MODULUS, batch_digest
 from seedbed.train.data import TrainingData
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.host_memory import keep_freed_memory
@@ -71,6 +72,7 @@ class Engine:
         self.config, self.train, self.seed = config, train, seed
         self.execution, self.data, self.ranks = execution, data, ranks
         self.row_ranks = ranks
+        self.rows_digest = 0  # of this rank's rows of the last step
         self.batch_rows = data.loader.batch_rows
         self.model: Transformer = self.build()
         self.optimizer = Optimizer(self.model, train, steps)
@@ -108,7 +110,7 @@ class Engine:
         """
         self.model.train()
         self.model.begin_step(self.data.loader.plan.rows_at(step))
-        totals = self.accumulate(self.micro_batches(step), 1.0 / self.data.num_targets(step))
+        totals = self.accumulate(self.digested(step, self.micro_batches(step)), 1.0 / self.data.num_targets(step))
         return Outcome(*self.reduce(totals).tolist())
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
@@ -116,6 +118,23 @@ class Engine:
         first, last = self.row_ranks.share(self.data.loader.plan.rows_at(step))
         for start in range(first, last, self.execution.micro_batch_rows):
             yield self.data.rows(step, start, min(last, start + self.execution.micro_batch_rows))
+
+    def digested(self, step: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; their digest is summed in `rows_digest` as they pass."""
+        row, _ = self.row_ranks.share(self.data.loader.plan.rows_at(step))
+        self.rows_digest = 0
+        for batch in batches:
+            self.rows_digest = (self.rows_digest + batch_digest(batch.inputs_BT, row)) % MODULUS
+            row += len(batch.inputs_BT)
+            yield batch
+
+    def sum_digests(self, digests: np.ndarray) -> np.ndarray:
+        """Digests of this rank's rows of some steps (int64), made those of the global batches."""
+        if self.ranks.world == 1:
+            return digests
+        summed = sum_scalars(torch.from_numpy(digests).to(self.execution.device), self.ranks).cpu().numpy()
+        # ranks that share a model hold the same rows
+        return summed // (self.ranks.world // self.row_ranks.world) % MODULUS
 
     def accumulate(self, batches: Iterator[Batch], scale: float) -> Tensor:
         """Gradients of this rank's rows times `scale`; the sums [2] of their mixed and own losses times `scale`."""

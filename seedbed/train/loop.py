@@ -114,11 +114,12 @@ class Training:
             save, leave = self.moments.ask(self.step, asked is not None)
             if leave or (save and not last):
                 with meters.time("checkpoint"):
-                    self.checkpoints.save(self.step, self.tensors(), self.progress(), wait=leave)
+                    self.save(wait=leave)
             if leave:
                 raise asked or Interrupted("stopped with rank 0: run the same command again to go on")
         self.moments.close()
         self.checkpoints.finish()
+        self.history.settle(self.step, self.engine.sum_digests)
         meters.step_done()
 
     def advance(self) -> bool:
@@ -129,7 +130,7 @@ class Training:
             trouble = guard.judge(step, outcome)
             if trouble is None:
                 self.lr_fraction = engine.update(step, outcome)
-                self.history.add(step, outcome)
+                self.history.add(step, outcome, engine.rows_digest)
             else:
                 with self.meters.time("guard"):
                     back_to = guard.intervene(step, outcome, trouble)
@@ -187,11 +188,15 @@ class Training:
             "history": self.history.tables(),
         }
 
+    def save(self, wait: bool) -> None:
+        self.history.settle(self.step, self.engine.sum_digests)
+        self.checkpoints.save(self.step, self.tensors(), self.progress(), wait)
+
     def spread_weights(self) -> Path | None:
         """The checkpoint of the last step, where the weights may be spread over ranks."""
         if self.ranks.world == 1:
             return None
-        self.checkpoints.save(self.step, self.tensors(), self.progress(), wait=True)
+        self.save(wait=True)
         return self.checkpoints.path(self.step)
 
     def resume(self, at_most: int | None = None) -> None:
@@ -203,8 +208,8 @@ class Training:
         self.checkpoints.require_room(tensors)
         if progress is None:
             return
-        self.history.restore(progress["history"])
         self.step = progress["step"]
+        self.history.restore(progress["history"], self.step)
         self.meters.restart(self.step, progress["seconds"])
         if self.ranks.leads:
             standing = self.meters.standing(self.step)
@@ -236,6 +241,7 @@ def run_train(context: StageContext) -> dict[str, Any]:
     save_model(context.path, engine.model, training.tokenizer_path, training.expert_path, merged)
     np.save(context.path / "losses.npy", history.losses)
     np.save(context.path / "transformer_losses.npy", history.transformer_losses)
+    np.save(context.path / "batches.npy", history.batches)
     write_json(context.path / "history.json", history.tables())
     keep_checkpoints(context.path, context.recipe.train.keep_every_steps)
     count = count_parameters(engine.config)

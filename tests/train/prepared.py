@@ -58,5 +58,5 @@ class Prepared:
 
 
 def assert_same_model(one: Path, other: Path) -> None:
-    for name in ("losses.npy", "transformer_losses.npy", "model.safetensors"):
+    for name in ("losses.npy", "transformer_losses.npy", "batches.npy", "model.safetensors"):
         assert sha256_file(one / name) == sha256_file(other / name), name

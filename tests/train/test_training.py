@@ -200,7 +200,7 @@ def test_checkpoints_are_written_by_the_clock_beside_what_is_the_output(
     assert [e["step"] for e in told] == list(range(1, 12))  # none after the last step: the model is written then
     assert all(e["bytes"] > 0 and e["copy_seconds"] >= 0 and e["write_seconds"] >= 0 for e in told)
     assert list(describe_files(path)) == [
-        "config.json", "history.json", "losses.npy", "model.safetensors", "ngram.safetensors", "tokenizer.json",
+        "batches.npy", "config.json", "history.json", "losses.npy", "model.safetensors", "ngram.safetensors", "tokenizer.json",
         "transformer_losses.npy",
     ]  # fmt: skip
 
