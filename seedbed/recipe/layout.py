@@ -111,7 +111,7 @@ def check_layout(layout: Layout, model: Divisible, devices: int | None = None) -
         if not model.experts:
             refuse("ep", "and the model has no experts", "leave it out")
         if model.experts % layout.ep:
-            refuse("ep", f"does not divide model.experts {model.experts}", "choose a divisor")
+            refuse("ep", f"does not divide model.num_experts {model.experts}", "choose a divisor")
 
 
 def divisible(recipe: Any) -> Divisible:
@@ -124,5 +124,5 @@ def divisible(recipe: Any) -> Divisible:
         mlp_width=model.mlp_width,
         context=model.context,
         batch_rows=train.batch_tokens // model.context,
-        experts=getattr(model, "experts", None) or 0,
+        experts=model.num_experts,
     )

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from seedbed.errors import InputError
 from seedbed.recipe.objective import check_objective, special_tokens
+from seedbed.recipe.parts import resolve_experts, resolve_latent
 from seedbed.recipe.schema import HORIZONS, Recipe, TrainConfig
 
 DEFAULT_PRESET = "first-light"
@@ -260,6 +261,9 @@ def resolve(recipe: Recipe) -> Recipe:
         )
     decay_from_step = check_branch(train)
     check_batch_warmup(train.batch_warmup, batch_tokens, context)
+    steps = train.steps or (train.tokens and train.tokens // batch_tokens)
+    updates |= resolve_experts(model, layers, updates["mlp_width"], steps)
+    updates |= resolve_latent(model, heads, width // heads)
     rows = batch_tokens // context
     if train.micro_batch_rows and rows % train.micro_batch_rows:
         raise InputError(f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch")

@@ -95,7 +95,8 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     architecture: Literal["seedbed", "gpt2", "llama"] = "seedbed"
     size: str = Field(
-        default="2M", description="matrix parameters of the layers and the head, such as 2M, 120M or 1.3B"
+        default="2M",
+        description="matrix parameters of the layers, such as 2M, 120M or 1.3B; with experts: those that a token uses",
     )
     layers: int | None = Field(default=None, gt=0)
     width: int | None = Field(default=None, gt=0)
@@ -107,6 +108,34 @@ class ModelConfig(Section):
     prior_order: int | None = Field(
         default=None, ge=0, le=8, description="order of the counted n-gram expert mixed into the prediction; 0: none"
     )
+    num_experts: int = Field(default=0, ge=0, le=4096, description="routed experts of a layer; 0: dense layers")
+    experts_per_token: int | None = Field(default=None, gt=0, description="routed experts of a token; default: 2")
+    shared_experts: int = Field(default=0, ge=0, description="experts that see every token")
+    expert_width: int | None = Field(
+        default=None, gt=0, description="channels in an expert; default: a token's experts together have mlp_width"
+    )
+    dense_layers: int = Field(default=0, ge=0, description="first layers without experts")
+    expert_gate: Literal["softmax", "sigmoid"] = "sigmoid"
+    normalise_gates: bool = Field(default=True, description="the gates of a token's experts sum to 1")
+    routed_scale: float = Field(default=1.0, gt=0, description="factor on the gates of routed experts")
+    expert_groups: int = Field(default=1, gt=0, description="groups of experts, of which a token uses some")
+    groups_per_token: int = Field(default=1, gt=0)
+    balance: Literal["bias", "loss", "none"] = Field(
+        default="bias", description="what keeps the experts' loads even: a bias outside the gradient, or a loss"
+    )
+    balance_rate: float | None = Field(default=None, gt=0, description="step of the balancing bias; default: by length")
+    balance_loss: float = Field(default=0.01, gt=0, description="weight of the balance loss")
+    router_z_loss: float = Field(default=0.0, ge=0, description="weight of the router's z-loss; ST-MoE uses 0.001")
+    attention: Literal["gqa", "mla"] = Field(
+        default="gqa", description="keys and values by kv_heads, or made from a latent (DeepSeek)"
+    )
+    kv_rank: int | None = Field(default=None, gt=0, description="mla: channels of the latent")
+    query_rank: int | None = Field(
+        default=None, ge=0, description="mla: channels the queries pass through; 0: one matrix"
+    )
+    plain_width: int | None = Field(default=None, gt=0, description="mla: channels of a head without position")
+    rope_width: int | None = Field(default=None, gt=0, description="mla: channels of a head that RoPE turns")
+    value_width: int | None = Field(default=None, gt=0, description="mla: channels of a head's values")
 
 
 class TrainConfig(Section):

@@ -30,6 +30,7 @@ from seedbed.tokens.loader import Loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
+from seedbed.train.model_parts import experts_config, latent_config
 from seedbed.train.objectives import make_objective
 from seedbed.train.parallel import Ranks
 
@@ -58,7 +59,10 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
     )
     config = ARCHITECTURES[model.architecture](base)
     causal = recipe.train.objective != "masked"
-    return replace(config, causal=causal, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
+    config = replace(config, causal=causal, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
+    config = replace(config, experts=experts_config(model), latent=latent_config(model))
+    # the latents' norms take the place of QK-norm, and a cache of latents could not hold value embeddings
+    return replace(config, qk_norm=False, value_embeddings=False) if config.latent else config
 
 
 def open_data(context: StageContext) -> TrainingData:
