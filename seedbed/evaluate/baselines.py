@@ -36,16 +36,23 @@ def xz_bits(text: bytes) -> int:
 
 
 def training_text(folder: Path, tokenizer: Tokenizer, max_bytes: int = NGRAM_TRAINING_BYTES) -> bytes:
-    """The first bytes of the training shards, whose documents lie in random order, as the tokenizer decodes them."""
+    """The first bytes of the training shards, as the tokenizer decodes them; of each group its share of them.
+
+    Within a group documents lie in random order.
+    """
     shards = ShardReader(folder)
-    pieces, size = [], 0
-    for start in range(0, shards.num_tokens, DECODED_TOKENS):
-        piece = tokenizer.decode_bytes(shards.read(start, min(start + DECODED_TOKENS, shards.num_tokens)))
-        pieces.append(piece)
-        size += len(piece)
-        if size >= max_bytes:
-            break
-    return b"".join(pieces)[:max_bytes]
+    text = []
+    for group in shards.groups:
+        room = -(-max_bytes * group.num_tokens // shards.num_tokens)
+        pieces, size, stop = [], 0, group.first_token + group.num_tokens
+        for start in range(group.first_token, stop, DECODED_TOKENS):
+            piece = tokenizer.decode_bytes(shards.read(start, min(start + DECODED_TOKENS, stop)))
+            pieces.append(piece)
+            size += len(piece)
+            if size >= room:
+                break
+        text.append(b"".join(pieces)[:room])
+    return b"".join(text)[:max_bytes]
 
 
 def count_bytes(text: bytes, order: int) -> NgramExpert:

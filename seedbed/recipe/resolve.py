@@ -50,6 +50,7 @@ def load_recipe(
     merged: dict[str, Any] = {}
     for origin, layer in layers:
         check_keys(layer, Recipe, origin)
+        drop_other_data(merged, layer)
         merge(merged, layer)
     return resolve(validate(merged, layers))
 
@@ -91,16 +92,19 @@ def read_layers(source: str) -> list[tuple[str, dict[str, Any]]]:
 
 def make_paths_absolute(layer: dict[str, Any], base: Path) -> None:
     def absolute(path: str) -> str:
-        return path if path.startswith("builtin:") else str((base / Path(path).expanduser()).resolve())
+        if path.startswith("builtin:") or "://" in path:
+            return path
+        return str((base / Path(path).expanduser()).resolve())
 
-    corpus = layer.get("corpus")
-    if isinstance(corpus, dict):
-        for key in ("sources", "validation"):
-            items = corpus.get(key)
+    for name, keys in (("corpus", ("sources", "validation")), ("tokens", ("shards", "validation"))):
+        section = layer.get(name)
+        for key in keys if isinstance(section, dict) else ():
+            assert isinstance(section, dict)
+            items = section.get(key)
             if isinstance(items, str):
-                corpus[key] = [absolute(items)]
+                section[key] = [absolute(items)]
             elif isinstance(items, list):
-                corpus[key] = [
+                section[key] = [
                     absolute(item)
                     if isinstance(item, str)
                     else {**item, "path": absolute(item["path"])}
@@ -156,6 +160,15 @@ def merge(base: dict[str, Any], layer: dict[str, Any]) -> None:
             merge(target, value)
         else:
             base[key] = value
+
+
+def drop_other_data(base: dict[str, Any], layer: dict[str, Any]) -> None:
+    """A layer that gives shards replaces an earlier layer's text, and one that gives text its shards."""
+    if layer.get("tokens", {}).get("shards"):
+        base.pop("corpus", None)
+    elif layer.get("corpus", {}).get("sources"):
+        for name in ("shards", "validation"):
+            base.get("tokens", {}).pop(name, None)
 
 
 def validate(values: dict[str, Any], layers: list[tuple[str, dict[str, Any]]]) -> Recipe:
@@ -245,6 +258,7 @@ def resolve(recipe: Recipe) -> Recipe:
         counted = model.architecture == "seedbed" and train.objective == "causal" and parameters < 20_000_000
         updates["prior_order"] = 5 if counted else 0
     check_objective(train.objective, model.architecture, model.prior_order or 0)
+    check_packing(recipe)
     special_tokens(train.objective, context, train.span_fraction, train.span_tokens)  # refuses spans that do not fit
     if model.prior_order == 1:
         raise InputError("model.prior_order: 1 is no context at all: give 0 (no expert) or 2 to 8")
@@ -305,6 +319,16 @@ def step_of_start(start_from: str) -> int:
     return int(match[1])
 
 
+def check_packing(recipe: Recipe) -> None:
+    """Refuse packing and masks where the objective moves tokens within a row, or would look at padding."""
+    tokens, objective = recipe.tokens, recipe.train.objective
+    for field, asked in (("packing", tokens.packing == "best-fit"), ("document_masks", tokens.document_masks)):
+        if asked and objective not in ("causal", "masked"):
+            raise InputError(f"tokens.{field}: train.objective {objective!r} moves tokens within a row: leave it out")
+    if tokens.packing == "best-fit" and objective == "masked" and not tokens.document_masks:
+        raise InputError("tokens.packing: an encoder would attend to the padding of best-fit: set tokens.document_masks")
+
+
 def check_batch_warmup(phases: tuple[tuple[int, int], ...], batch_tokens: int, context: int) -> None:
     for (steps, tokens), after in zip(phases, [tokens for _, tokens in (*phases[1:], (0, batch_tokens))], strict=False):
         if steps < 1 or tokens < 1 or tokens % context or tokens >= after:
@@ -354,8 +378,14 @@ def toml_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items() if item is not None) + " }"
+        entries = (f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items() if item is not None)
+        return "{ " + ", ".join(entries) + " }"
     raise TypeError(f"no TOML for {type(value)}")
+
+
+def toml_key(key: str) -> str:
+    """A key as TOML has it: bare where it may be, else a string."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 def load_resolved(path: Path) -> Recipe:

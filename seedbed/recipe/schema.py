@@ -41,7 +41,7 @@ class SourceConfig(Section):
 
 
 class CorpusConfig(Section):
-    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    sources: tuple[SourceConfig, ...] = Field(default=(), description="none only where tokens.shards are given")
     validation: tuple[SourceConfig, ...] = Field(
         default=(), description="named validation files; empty: a share of the documents is held out by hash"
     )
@@ -90,6 +90,108 @@ class TokenizerConfig(Section):
     vocab_size: int | None = Field(default=None, ge=257, le=1_000_000, description="derived from model and corpus")
     pattern: Literal["gpt2", "gpt4", "qwen2", "o200k"] = "gpt4"
     max_training_bytes: int = Field(default=200_000_000, gt=0, lt=2**31, description="the trainer counts in int32")
+
+
+class ShardsConfig(Section):
+    """A folder of shards that exists already, here or in an object store."""
+
+    name: str = Field(default="", description="name in mixtures and tables; default: the path's last part")
+    path: str = Field(description="folder, or a URL that fsspec opens: s3://, gs://, https://, ...")
+
+
+class TokensConfig(SwitchedSection):
+    """What shards training reads, and how their stream becomes rows."""
+
+    shards: tuple[ShardsConfig, ...] = Field(
+        default=(), description="folders of shards to train on, instead of corpus.sources; tokenizer.path is theirs"
+    )
+    validation: tuple[ShardsConfig, ...] = Field(default=(), description="folders of held-out shards beside these")
+    check: Literal["content", "sizes"] = Field(
+        default="content", description="local shards, before training: read every byte, or compare sizes alone"
+    )
+    packing: Literal["concatenate", "best-fit"] = Field(
+        default="concatenate", description="windows of the stream, or whole documents where they fit (Ding et al. 2024)"
+    )
+    document_masks: bool = Field(default=False, description="attention and targets stay within a document")
+    shuffle_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="tokens mixed with one another, a block after the other; none: all, and 2^28 for shards that are fetched",
+    )
+    cache_bytes: int = Field(default=20_000_000_000, gt=0, description="disk that copies of fetched shards may fill")
+
+    @field_validator("shards", "validation", mode="before")
+    @classmethod
+    def paths_become_folders(cls, value: Any) -> Any:
+        """A bare string stands for a folder with that path."""
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, (list, tuple)):
+            return [{"path": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @model_validator(mode="after")
+    def shards_have_validation(self) -> "TokensConfig":
+        if self.shards and not self.validation:
+            raise ValueError("give validation too: a folder of held-out shards, or nothing can be evaluated")
+        return self
+
+
+Weights = float | tuple[tuple[float, float], ...]
+
+
+class MixtureConfig(SwitchedSection):
+    """How much of training each source fills; without weights the corpus is one stream in which every token is alike."""
+
+    by: Literal["source", "domain"] = Field(
+        default="source", description="what is weighed; shards given: their folders"
+    )
+    weights: dict[str, Weights] = Field(
+        default={},
+        description="name -> number, or points [share of training, number] with straight lines between; a share given "
+        "twice is a step",
+    )
+    relative_to: Literal["size", "nothing"] = Field(
+        default="size",
+        description="size: weights multiply a source's tokens, 1 where not given; nothing: they are shares, given for all",
+    )
+    max_epochs: float | None = Field(
+        default=16.0,
+        gt=0,
+        description="most repetitions of a source; default: beyond it little is gained (Muennighoff et al. 2023, section 6)",
+    )
+    caps: dict[str, float] = Field(default={}, description="name -> most repetitions of that source")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def weights_are_numbers_or_points(cls, value: Any) -> Any:
+        for name, weight in value.items() if isinstance(value, dict) else ():
+            if isinstance(weight, (int, float)) and not isinstance(weight, bool):
+                points: Any = [[0, weight]]
+            else:
+                points = weight
+            fractions = [0.0]
+            try:
+                for fraction, number in points:
+                    if not (0 <= number < float("inf") and fractions[-1] <= fraction <= 1):
+                        raise ValueError
+                    fractions.append(fraction)
+            except (TypeError, ValueError):
+                fractions = []
+            if len(fractions) < 2:
+                raise ValueError(
+                    f"{name}: expected a number of 0 or more, or points such as [[0, 1], [0.8, 1], [1, 3]] whose first "
+                    "numbers rise from 0 to 1"
+                )
+        return value
+
+    @field_validator("caps")
+    @classmethod
+    def caps_are_positive(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, cap in value.items():
+            if not 0 < cap < float("inf"):
+                raise ValueError(f"{name}: expected a number of repetitions above 0; a weight of 0 leaves a source out")
+        return value
 
 
 class ModelConfig(Section):
@@ -257,10 +359,21 @@ class Recipe(Section):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = Field(default=1, ge=0, lt=2**31)
-    corpus: CorpusConfig
+    corpus: CorpusConfig = CorpusConfig()
     curate: CurateConfig = CurateConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    tokens: TokensConfig = TokensConfig()
+    mixture: MixtureConfig = MixtureConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     cost: CostConfig = CostConfig()
+
+    @model_validator(mode="after")
+    def text_or_shards(self) -> "Recipe":
+        if bool(self.corpus.sources) == bool(self.tokens.shards):
+            found = "both" if self.tokens.shards else "neither"
+            raise ValueError(f"give either corpus.sources or tokens.shards (found {found})")
+        if self.tokens.shards and self.tokenizer.path is None:
+            raise ValueError("tokens.shards: give tokenizer.path, the tokenizer.json that the shards were made with")
+        return self

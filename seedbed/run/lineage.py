@@ -16,10 +16,9 @@ import pyarrow.parquet as pq
 
 from seedbed.corpus.store import document_parts
 from seedbed.errors import InputError, SeedbedError
-from seedbed.recipe.objective import window_tokens
 from seedbed.run.folder import RunFolder
-from seedbed.tokens.batch_plan import BatchPlan
-from seedbed.tokens.loader import Loader
+from seedbed.tokens.data_order import open_loader
+from seedbed.tokens.loader import PADDING
 from seedbed.tokens.shards import MANIFEST_FILE
 from seedbed.tokens.tokenizer import Tokenizer
 
@@ -77,7 +76,7 @@ class Lineage:
             raise SeedbedError(
                 f"{self.tokenize / TRAIN} is missing: delete {self.tokenize} and run the same command again"
             )
-        self.loader = Loader(self.tokenize / TRAIN, window_tokens(recipe), BatchPlan.of(recipe), recipe.seed)
+        self.loader = open_loader(self.tokenize / TRAIN, recipe)
 
     def draw(self, count: int, seed: int) -> list[Place]:
         """`count` random tokens of the steps that were trained."""
@@ -86,7 +85,10 @@ class Lineage:
         for _ in range(count):
             step = int(generator.integers(self.steps or 1))
             limits = (self.loader.plan.rows_at(step), self.loader.context)
-            places.append(Place(step, *(int(generator.integers(limit)) for limit in limits)))
+            row, position = (int(generator.integers(limit)) for limit in limits)
+            if self.loader.positions(step, row, row + 1)[0, position] == PADDING:
+                position = 0  # a row begins with text
+            places.append(Place(step, row, position))
         return places
 
     def trace(self, places: Iterable[Place]) -> list[TraceResult]:
@@ -112,6 +114,8 @@ class Lineage:
         shards = self.loader.shards
         token = int(self.loader.rows(step, row, row + 1)[0, position])
         at = int(self.loader.positions(step, row, row + 1)[0, position])
+        if at == PADDING:
+            raise InputError(f"step {step}, row {row}, position {position} is padding: it comes from no document")
         shard = shards.shard_of(at)
         index = position
         for span in self.loader.documents(step, row, row + 1)[0]:

@@ -18,6 +18,7 @@ from seedbed.run.folder import RunFolder
 from seedbed.run.machine import describe
 from seedbed.run.receipt import write_report
 from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
+from seedbed.tokens.data_order import check_mixture
 
 STAGE_NAMES = ("collect", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 
@@ -133,6 +134,7 @@ def run_pipeline(
 
 def check_request(folder: RunFolder, recipe: Recipe) -> None:
     """Keep beside the run what was asked for; the complete recipe follows when everything is measured."""
+    check_mixture(recipe)
     path = folder.path / "request.json"
     asked = recipe.model_dump(mode="json")
     if path.is_file() and read_json(path) == asked:

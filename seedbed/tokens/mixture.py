@@ -104,9 +104,9 @@ class Mixture:
         shares = shares / shares.sum(axis=1, keepdims=True)
         rows = np.full(count, self.block_rows, np.float64)
         rows[-1] = num_rows - (count - 1) * self.block_rows
-        limits = np.array([caps.get(name, math.inf) for name in names]) * self.epoch_rows
+        self.limits = np.array([caps.get(name, math.inf) for name in names]) * self.epoch_rows
         self.wanted_rows = rows @ shares
-        self.shares = within_limits(shares, rows, limits, self.names)
+        self.shares = within_limits(shares, rows, self.limits, self.names)
         self.first_rows = apportion(self.shares * self.block_rows)
         self._order = lru_cache(maxsize=64)(self._order_of)
 
@@ -142,13 +142,14 @@ class Mixture:
     def notes(self) -> list[str]:
         """What the caps changed, and which sources are repeated so often that it costs: a line each."""
         lines = []
-        for source, wanted in zip(self.taken(self.num_rows), self.wanted_rows.tolist(), strict=True):
-            own = source.unique_tokens / self.context
-            if wanted > source.rows + 1 and source.epochs > 1 and wanted / own > source.epochs:
+        for source, wanted, limit in zip(
+            self.taken(self.num_rows), self.wanted_rows.tolist(), self.limits.tolist(), strict=True
+        ):
+            if wanted > limit:
+                own = source.unique_tokens / self.context
                 lines.append(
-                    f"mixture: {source.name} would be repeated {wanted / own:.1f} times and its cap is "
-                    f"{source.epochs:.1f}: its weight is {source.rows / wanted:.2f} of what was asked, and the other "
-                    "sources share the rest"
+                    f"mixture: {source.name} would be read {wanted / own:.1f} times and its cap is {limit / own:.1f}: "
+                    f"it fills {source.rows / wanted:.2f} of what its weight asked, and the other sources share the rest"
                 )
             if source.epochs > NOTICED_EPOCHS:
                 lines.append(

@@ -1,8 +1,9 @@
 """The stage `tokenize`: kept documents -> shards, one folder a split.
 
 Training documents come in order of a hash of (seed, "order", id): a random order that no file boundary shows through,
-in which adding a document moves no other. The other splits come in order of id. Memory stays under about MEMORY_BYTES
-a split, whatever the corpus.
+in which adding a document moves no other. Where a mixture weighs sources or domains they come grouped by these, a group
+after the other and each in that order. The other splits come in order of id. Memory stays under about MEMORY_BYTES a
+split, whatever the corpus.
 """
 
 import re
@@ -14,9 +15,13 @@ import xxhash
 
 from seedbed.errors import InputError
 from seedbed.files import require_free_bytes
+from seedbed.recipe.objective import window_tokens
+from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
 from seedbed.tokens.document_sorter import DocumentSorter, Entry
 from seedbed.tokens.kept_documents import SplitSize, read_rows, split_sizes
+from seedbed.tokens.packing import write_best_fit
+from seedbed.tokens.reader import ShardReader
 from seedbed.tokens.shards import ShardWriter, token_dtype
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.tokens.train_tokenizer import TOKENIZER_FILE
@@ -37,6 +42,7 @@ def run(context: StageContext) -> dict[str, Any]:
     folders = split_folders(list(sizes))
     sorters = {name: DocumentSorter(context.path / f"{folders[name]}.runs", MEMORY_BYTES) for name in sizes}
     key = order_key(context.recipe.seed)
+    by = context.recipe.mixture.by if context.recipe.mixture.weights else None
     total = sum(size.bytes for size in sizes.values())
     done = num_tokens = 0
     checked = False
@@ -46,6 +52,8 @@ def run(context: StageContext) -> dict[str, Any]:
             num_bytes = len(row["text"].encode())
             name = row["split"]
             place = key(row["id"]) if name == TRAIN else row["id"].encode()
+            if by and name == TRAIN:
+                place = group_name(row[by]).encode() + b"\0" + place
             if not checked:
                 require_space(context, sizes, encoded, rows, tokenizer.vocab_size)
                 checked = True
@@ -53,19 +61,43 @@ def run(context: StageContext) -> dict[str, Any]:
             done += num_bytes
             num_tokens += len(tokens)
         context.progress(done, total, "bytes", tokens=num_tokens)
-    summary = {name: write_split(context, tokenizer, folders[name], sorters[name]) for name in sorted(sizes)}
+    summary = {
+        name: write_split(context, tokenizer, folders[name], sorters[name], by if name == TRAIN else None)
+        for name in sorted(sizes)
+    }
+    summary[TRAIN] |= pack(context, folders[TRAIN])
     return {"vocab_size": tokenizer.vocab_size, "dtype": str(token_dtype(tokenizer.vocab_size).name), "splits": summary}
 
 
-def write_split(context: StageContext, tokenizer: Tokenizer, name: str, sorter: DocumentSorter) -> dict[str, Any]:
+def write_split(
+    context: StageContext, tokenizer: Tokenizer, name: str, sorter: DocumentSorter, by: str | None
+) -> dict[str, Any]:
+    """Write a split's shards; `by`: source or domain, whose documents become a group each."""
     writer = ShardWriter(context.path / name, tokenizer.vocab_size, tokenizer.eos_id, tokenizer.sha256)
+    group = None
     for number, entry in enumerate(sorter.drain()):
+        if by and group_name(getattr(entry, by)) != group:
+            group = group_name(getattr(entry, by))
+            writer.begin_group(group)
         writer.add(entry.tokens, entry.id, entry.source, entry.domain, entry.num_bytes)
         if number % 1024 == 0:
             context.check_stop()
     manifest = writer.finish()
     counts = {field: manifest[field] for field in ("num_tokens", "num_documents", "num_bytes")}
     return {"folder": name, **counts, "bytes_per_token": round(manifest["num_bytes"] / manifest["num_tokens"], 4)}
+
+
+def group_name(value: str) -> str:
+    """What a mixture calls the documents of a source or domain."""
+    return value or "unnamed"
+
+
+def pack(context: StageContext, name: str) -> dict[str, Any]:
+    """Lay out the rows of training where the recipe packs documents."""
+    recipe = context.recipe
+    if recipe.tokens.packing != "best-fit":
+        return {}
+    return {"packing": write_best_fit(ShardReader(context.path / name), window_tokens(recipe))}
 
 
 def order_key(seed: int) -> Callable[[str], bytes]:
@@ -104,6 +136,14 @@ def require_space(
     require_free_bytes(context.path, int(needed), "the stage tokenize")
 
 
-TOKENIZE = Stage(
-    "tokenize", version=1, inputs=("curate", "tokenizer"), config=lambda recipe: {"seed": recipe.seed}, run=run
-)
+def tokenize_config(recipe: Recipe) -> Any:
+    """What the shards and what lies beside them depend on."""
+    config: dict[str, Any] = {"seed": recipe.seed}
+    if recipe.mixture.weights and not recipe.tokens.shards:
+        config["by"] = recipe.mixture.by
+    if recipe.tokens.packing == "best-fit":
+        config["packing"] = window_tokens(recipe)
+    return config
+
+
+TOKENIZE = Stage("tokenize", version=1, inputs=("curate", "tokenizer"), config=tokenize_config, run=run)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from seedbed.errors import SeedbedError
-from seedbed.tokens.loader import Loader
+from seedbed.tokens.loader import PADDING, Loader
 from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.objectives import Causal, Objective
 
@@ -31,16 +31,31 @@ class TrainingData:
     def num_targets(self, step: int) -> int:
         """Targets of the whole global batch: its loss is a mean over them, however the rows are shared out."""
         each = self.objective.targets_per_row
+        if self.loader.masks or self.loader.pads:
+            if isinstance(self.objective, Causal):
+                return max(1, self.loader.num_targets(step))
+            each = None
+        rows = self.loader.plan.rows_at(step)
         if each is None:  # rows differ: every rank counts them all, so that none has to ask the others
-            _, targets_BT = self.objective.rows(self.loader.batch(step), step, 0)
-            return max(1, int((targets_BT != IGNORED).sum()))
-        return self.loader.plan.rows_at(step) * each
+            return max(1, int((self.rows(step, 0, rows).targets_BT != IGNORED).sum()))
+        return rows * each
 
     def rows(self, step: int, start: int, stop: int) -> Batch:
         """Rows [start, stop) of the global batch of `step`."""
-        asked = self.objective.rows(self.loader.rows(step, start, stop), step, start)
-        inputs, targets = map(torch.from_numpy, asked)
-        if self.prior is None:
-            return Batch(inputs, targets)
-        index = self.loader.positions(step, start, stop)[:, 1:]
-        return Batch(inputs, targets, torch.from_numpy(self.prior[index].astype(np.float32)))
+        read = self.loader.read(step, start, stop)
+        inputs, targets = map(torch.from_numpy, self.objective.rows(read.tokens, step, start))
+        documents = sources = prior = None
+        if read.documents is not None:
+            numbers = torch.from_numpy(read.documents)
+            here = numbers[:, : inputs.shape[1]].contiguous()
+            asked = numbers[:, 1:] if isinstance(self.objective, Causal) else here
+            targets[asked == PADDING] = IGNORED
+            if self.loader.masks:
+                documents = here
+                targets[asked != here] = IGNORED
+        if read.sources is not None:
+            sources = torch.from_numpy(read.sources)
+        if self.prior is not None:
+            index = self.loader.positions(step, start, stop)[:, 1:]
+            prior = torch.from_numpy(self.prior[index].astype(np.float32))
+        return Batch(inputs, targets, prior, documents, sources)

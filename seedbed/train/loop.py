@@ -55,6 +55,7 @@ class Training:
         engine: Engine | None = context.state.pop("engine", None)
         if engine is not None and (engine.config, engine.execution) == (config, execution) and ranks.world == 1:
             engine.restart(self.steps)
+            engine.data = open_data(context)  # a mixture's schedule refers to the number of steps
         else:
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
             engine = Engine(config, train, self.steps, recipe.seed, execution, open_data(context), ranks)
@@ -92,6 +93,9 @@ class Training:
         return (loader.plan.rows_before(step) - skipped) * loader.context
 
     def run(self) -> None:
+        mixture = self.engine.data.loader.mixture
+        for line in mixture.notes if mixture and self.ranks.leads else ():
+            self.context.emit("note", message=line)
         meters = self.meters
         meters.restart(0, 0.0)
         self.resume()
@@ -250,6 +254,7 @@ def run_train(context: StageContext) -> dict[str, Any]:
         "steps_skipped": len(training.guard.skipped),
         "tokens": training.tokens_before(training.steps),
         "epochs": round(engine.data.loader.epochs(training.steps), 3),
+        "sources": [source._asdict() for source in engine.data.loader.sources(training.steps)],
         "seconds": round(training.meters.seconds, 2),
         "flops": training.tokens_before(training.steps) * training.meters.flops_per_token,
         "loss": round(history.smoothed(training.steps - 1), 4),

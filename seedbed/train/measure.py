@@ -20,13 +20,12 @@ from seedbed.errors import InputError, SeedbedError
 from seedbed.files import read_json, sha256_json, write_json
 from seedbed.model.arithmetic import training_flops_per_token
 from seedbed.model.config import ARCHITECTURES, TransformerConfig
-from seedbed.recipe.objective import window_tokens
 from seedbed.recipe.schema import Recipe
 from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
 from seedbed.run.receipt import code_sha256
 from seedbed.run.stages import StageContext
 from seedbed.tokens.batch_plan import BatchPlan
-from seedbed.tokens.loader import Loader
+from seedbed.tokens.data_order import open_loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
@@ -67,8 +66,7 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
 
 def open_data(context: StageContext) -> TrainingData:
     recipe = context.recipe
-    assert recipe.model.context and recipe.train.batch_tokens
-    loader = Loader(context.inputs["tokenize"].path / "train", window_tokens(recipe), BatchPlan.of(recipe), recipe.seed)
+    loader = open_loader(context.inputs["tokenize"].path / "train", recipe)
     order = recipe.model.prior_order or 0
     prior_path = context.inputs["count"].path / "train.prior" if order else None
     objective = make_objective(recipe, Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json"))

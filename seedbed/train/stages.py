@@ -7,9 +7,11 @@ from typing import Any
 
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
+from seedbed.tokens.data_order import data_key
 from seedbed.train.branch import fingerprint
 
-UNSEEN = {"checkpoint_seconds", "keep_checkpoints", "stuck_seconds"}  # fields of `train` that no weight depends on
+# fields of `train` that no weight depends on, or that `start_from` stands for below
+UNSEEN = {"checkpoint_seconds", "keep_checkpoints", "keep_every_steps", "stuck_seconds", "parallel", "start_from"}
 
 
 def count_config(recipe: Recipe) -> Any:
@@ -25,10 +27,9 @@ def train_config(recipe: Recipe) -> Any:
     return {
         "seed": recipe.seed,
         "model": recipe.model.model_dump(),
-        "train": recipe.train.model_dump(
-            exclude={"checkpoint_seconds", "keep_checkpoints", "keep_every_steps", "parallel", "start_from"}
-        ),
+        "train": recipe.train.model_dump(exclude=UNSEEN),
         "start_from": fingerprint(recipe.train.start_from),
+        **data_key(recipe),
     }
 
 

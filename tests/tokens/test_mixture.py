@@ -123,8 +123,8 @@ def test_a_cap_binds_the_rest_is_shared_out_and_it_says_so() -> None:
     assert counts == {"web": 4000, "books": 4000, "code": 2000}
     assert np.abs(plan.counts(5000) - [2000, 2000, 1000]).max() <= 1  # even over training, not until it runs dry
     assert plan.notes == [
-        "mixture: code would be repeated 5.0 times and its cap is 2.0: its weight is 0.40 of what was asked, and the "
-        "other sources share the rest"
+        "mixture: code would be read 5.0 times and its cap is 2.0: it fills 0.40 of what its weight asked, and the other "
+        "sources share the rest"
     ]
     assert mixture({"web": 1.0, "books": 1.0}, {"web": 9.0}, num_rows=1000).notes == []
 
