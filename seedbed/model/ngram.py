@@ -11,6 +11,7 @@ Arrays: one entry a position (P) or a distinct n-gram (U). Plain NumPy; `model/t
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,17 +46,47 @@ def ngram_keys(tokens: NDArray[np.integer], order: int, bits: int) -> KeyArray:
 
 
 @dataclass(frozen=True)
+class Contexts:
+    """The contexts of one order: sorted keys [C], where their n-grams start, those' sum, and the share of mass passed down."""
+
+    keys: KeyArray
+    starts: IntArray
+    totals: FloatArray
+    backoffs: FloatArray
+
+
+@dataclass(frozen=True)
 class OrderTable:
-    """The n-grams of one order: sorted keys and counts [U], Kneser-Ney discounts, and per context where its n-grams lie."""
+    """The n-grams of one order: sorted keys and counts [U], Kneser-Ney discounts for counts 1, 2 and 3 or more.
+
+    The n-grams of a context lie side by side, so one context is found in the keys; many at once need `contexts`, which takes
+    seconds to sum up and is therefore made when first asked for.
+    """
 
     order: int
     keys: KeyArray
     counts: NDArray[np.uint32]
     discounts: tuple[float, float, float]
-    context_keys: KeyArray
-    context_starts: IntArray  # [contexts + 1] into keys
-    totals: FloatArray
-    backoffs: FloatArray  # share of the mass that goes to the next lower order
+    bits: int
+
+    def discount(self, counts: NDArray[np.integer]) -> FloatArray:
+        return np.array([0.0, *self.discounts], np.float32)[np.minimum(counts, 3)]
+
+    @cached_property
+    def contexts(self) -> Contexts:
+        contexts = self.keys >> np.uint64(self.bits)
+        starts = group_starts(contexts)
+        totals = np.add.reduceat(self.counts, starts, dtype=np.int64)
+        discounted = np.add.reduceat(self.discount(self.counts), starts, dtype=np.float64)
+        return Contexts(contexts[starts], starts, totals.astype(np.float32), (discounted / totals).astype(np.float32))
+
+    def of_context(self, context: int) -> slice:
+        """Where the n-grams of one context lie; an empty slice when it was never seen."""
+        ends = np.array([context, context + 1], np.uint64) << np.uint64(self.bits)
+        if context + 1 == 1 << (64 - self.bits):  # the last context there is: its end does not fit a key
+            return slice(int(np.searchsorted(self.keys, ends[0])), len(self.keys))
+        start, stop = np.searchsorted(self.keys, ends)
+        return slice(int(start), int(stop))
 
 
 def group_starts(sorted_keys: KeyArray) -> IntArray:
@@ -72,22 +103,7 @@ def estimate_discounts(counts: NDArray[np.integer]) -> tuple[float, float, float
 
 def build_table(order: int, keys: KeyArray, counts: NDArray[np.uint32], bits: int) -> OrderTable:
     """The table of sorted distinct `keys` and their counts."""
-    discounts = estimate_discounts(counts)
-    contexts = keys >> np.uint64(bits)
-    starts = group_starts(contexts)
-    totals = np.add.reduceat(counts, starts, dtype=np.int64)
-    by_count = np.array([0.0, *discounts], np.float32)[np.minimum(counts, 3)]
-    discounted = np.add.reduceat(by_count, starts, dtype=np.float64)
-    return OrderTable(
-        order=order,
-        keys=keys,
-        counts=counts,
-        discounts=discounts,
-        context_keys=contexts[starts],
-        context_starts=np.append(starts, len(keys)),
-        totals=totals.astype(np.float32),
-        backoffs=(discounted / totals).astype(np.float32),
-    )
+    return OrderTable(order, keys, counts, estimate_discounts(counts), bits)
 
 
 class NgramExpert:
@@ -110,10 +126,10 @@ class NgramExpert:
         for column, table in enumerate(reversed(self.tables)):
             keys = ngram_keys(tokens, table.order, self.bits)
             count = lookup(table.keys, table.counts, keys)
-            where, seen = find(table.context_keys, keys >> np.uint64(self.bits))
-            discount = np.array([0.0, *table.discounts], np.float32)[np.minimum(count, 3)]
-            probability += np.where(seen, weight * (count - discount) / table.totals[where], 0)
-            weight = np.where(seen, weight * table.backoffs[where], weight)
+            contexts = table.contexts
+            where, seen = find(contexts.keys, keys >> np.uint64(self.bits))
+            probability += np.where(seen, weight * (count - table.discount(count)) / contexts.totals[where], 0)
+            weight = np.where(seen, weight * contexts.backoffs[where], weight)
             masses[:, column] = weight
         return probability + weight * self.unigram[tokens], masses
 
@@ -124,24 +140,23 @@ class NgramExpert:
         masses = np.empty(len(self.tables), np.float32)
         for column, table in enumerate(reversed(self.tables)):
             recent = np.concatenate((np.zeros(table.order, np.int64), history[-table.order :], [0]))
-            context = ngram_keys(recent, table.order, self.bits)[-1] >> np.uint64(self.bits)
-            where, seen = find(table.context_keys, np.array([context]))
-            if seen[0]:
-                start, stop = table.context_starts[where[0]], table.context_starts[where[0] + 1]
-                counts = table.counts[start:stop]
-                discount = np.array([0.0, *table.discounts], np.float32)[np.minimum(counts, 3)]
-                targets = (table.keys[start:stop] & np.uint64((1 << self.bits) - 1)).astype(np.int64)
-                result[targets] += weight * (counts - discount) / table.totals[where[0]]
-                weight *= float(table.backoffs[where[0]])
+            place = table.of_context(int(ngram_keys(recent, table.order, self.bits)[-1] >> np.uint64(self.bits)))
+            counts = table.counts[place]
+            if len(counts):
+                discount, total = table.discount(counts), int(counts.sum(dtype=np.int64))
+                targets = (table.keys[place] & np.uint64((1 << self.bits) - 1)).astype(np.int64)
+                result[targets] += weight * (counts - discount) / np.float32(total)
+                weight *= float(discount.sum(dtype=np.float64) / total)
             masses[column] = weight
         return result + np.float32(weight) * self.unigram, masses
 
     def arrays(self) -> dict[str, NDArray]:
-        """What has to be stored to rebuild the expert: keys and counts of each order, and the unigrams."""
+        """What has to be stored to rebuild the expert: keys, counts and discounts of each order, and the unigrams."""
         stored: dict[str, NDArray] = {"unigram": self.unigram, "bits": np.array([self.bits])}
         for table in self.tables:
             stored[f"{table.order}.keys"] = table.keys.view(np.int64)
             stored[f"{table.order}.counts"] = table.counts.view(np.int32)
+            stored[f"{table.order}.discounts"] = np.array(table.discounts)
         return stored
 
     @classmethod
@@ -149,7 +164,13 @@ class NgramExpert:
         bits = int(stored["bits"][0])
         orders = sorted(int(name.split(".")[0]) for name in stored if name.endswith(".keys"))
         tables = [
-            build_table(n, stored[f"{n}.keys"].view(np.uint64), stored[f"{n}.counts"].view(np.uint32), bits)
+            OrderTable(
+                n,
+                stored[f"{n}.keys"].view(np.uint64),
+                stored[f"{n}.counts"].view(np.uint32),
+                tuple(stored[f"{n}.discounts"].tolist()),
+                bits,
+            )
             for n in orders
         ]
         return cls(tables, stored["unigram"], bits)
@@ -215,7 +236,6 @@ def count(
         counts = np.add.reduceat(counted[by_key], starts, dtype=np.uint32)
         table = build_table(n, ordered[starts], counts, bits)
         tables.append(table)
-        by_count = np.array([0.0, *table.discounts], np.float32)
 
         # without this block: the n-gram's count, and what that does to its discount
         gram_sizes = np.diff(np.append(starts, positions))
@@ -224,16 +244,18 @@ def count(
         segment_sizes = np.diff(np.append(segments, positions))
         own = np.add.reduceat(private[by_key], segments, dtype=np.int32)
         count_left = count_with - np.repeat(own, segment_sizes)
-        discount_left = by_count[np.minimum(count_left, 3)]
+        discount_left = table.discount(count_left)
         change = np.zeros(positions, np.float32)
-        change[by_key[segments]] = discount_left[segments] - by_count[np.minimum(count_with[segments], 3)]
+        change[by_key[segments]] = discount_left[segments] - table.discount(count_with[segments])
 
         # without this block: the context's total and the mass it passes down
         padding = ngram_keys(np.zeros(1, tokens.dtype), shorter, bits)[0]
         total_removed, discount_removed = sum_by_context(private, change, shorter_keys, by_shorter_key, blocks, padding)
-        context_sizes = np.add.reduceat(gram_sizes, table.context_starts[:-1])
-        total_left = np.repeat(table.totals, context_sizes) - total_removed[by_key]
-        discounted = np.repeat(table.backoffs * table.totals, context_sizes) + discount_removed[by_key]
+        context_sizes = np.add.reduceat(gram_sizes, table.contexts.starts)
+        total_left = np.repeat(table.contexts.totals, context_sizes) - total_removed[by_key]
+        discounted = (
+            np.repeat(table.contexts.backoffs * table.contexts.totals, context_sizes) + discount_removed[by_key]
+        )
         seen = total_left > 0.5
         total_left[~seen] = 1
         weight_here = weight[by_key]

@@ -16,6 +16,7 @@ from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.batch_digest import MODULUS, batch_digest
 from seedbed.train.data import TrainingData
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
+from seedbed.train.host_memory import keep_freed_memory
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks, gather_rows, sum_gradients, sum_scalars
 
@@ -66,6 +67,8 @@ class Engine:
         ranks: Ranks,
     ) -> None:
         torch.set_num_threads(execution.threads)
+        if execution.device == "cpu":
+            keep_freed_memory()
         self.config, self.train, self.seed = config, train, seed
         self.execution, self.data, self.ranks = execution, data, ranks
         self.row_ranks = ranks

@@ -127,6 +127,22 @@ def test_an_expert_survives_being_stored() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("vocab_size", [6, 2**16])
+def test_a_distribution_holds_the_probability_of_every_next_token(vocab_size: int) -> None:
+    """Also for the last context there is: with 16-bit tokens and order 4, keys fill all 64 bits."""
+    draw = np.random.default_rng(0)
+    tokens = (vocab_size - 1 - draw.integers(0, 5, 400)).astype(np.int64)
+    expert, _, _ = count(tokens, np.arange(400) // 50, vocab_size, 4)
+    history = tokens[100:110].copy()
+    history[-3:] = vocab_size - 1
+    distribution, masses = expert.distribution(history)
+    assert distribution.sum() == pytest.approx(1, abs=1e-3)
+    for token in range(vocab_size - 5, vocab_size):
+        probabilities, expected_masses = expert.probabilities(np.append(history, token))
+        assert distribution[token] == pytest.approx(probabilities[-1], rel=1e-5)
+        assert masses == pytest.approx(expected_masses[-1], rel=1e-5)
+
+
 def test_progress_tells_each_order_once() -> None:
     seen: list[int] = []
     count(np.arange(30) % 7, np.zeros(30, np.int64), 7, 5, seen.append)
