@@ -16,11 +16,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from seedbed.errors import InputError
+from seedbed.recipe.attention import resolve_attention
 from seedbed.recipe.objective import check_objective, special_tokens
 from seedbed.recipe.parts import resolve_experts, resolve_latent
 from seedbed.recipe.schema import HORIZONS, Recipe, TrainConfig
 
 DEFAULT_PRESET = "first-light"
+SHAPE = ("layers", "width", "heads", "kv_heads", "head_width", "mlp_width", "context", "window")
+SWIGLU = ("llama", "qwen3", "olmo2")  # architectures with three matrices in the feed-forward part
 
 
 def preset_names() -> list[str]:
@@ -150,12 +153,17 @@ def check_keys(layer: dict[str, Any], section: type[BaseModel], origin: str, pre
 
 
 def merge(base: dict[str, Any], layer: dict[str, Any]) -> None:
-    """Lay `layer` over `base`. A horizon given in a later layer replaces the earlier one, whatever its unit."""
+    """Lay `layer` over `base`. A horizon given in a later layer replaces the earlier one, whatever its unit, and a model's
+    size replaces the shape given before it.
+    """
     for key, value in layer.items():
         if isinstance(value, dict) and isinstance(base.get(key, {}), dict):
             target = base.setdefault(key, {})
             if key == "train" and any(value.get(name) is not None for name in HORIZONS):
                 for name in HORIZONS:
+                    target.pop(name, None)
+            if key == "model" and "size" in value:
+                for name in SHAPE:
                     target.pop(name, None)
             merge(target, value)
         else:
@@ -247,8 +255,7 @@ def resolve(recipe: Recipe) -> Recipe:
         "layers": layers,
         "width": width,
         "heads": heads,
-        "kv_heads": model.kv_heads or heads,
-        "mlp_width": model.mlp_width or (derive_llama_mlp(width) if model.architecture == "llama" else 4 * width),
+        "mlp_width": model.mlp_width or (derive_swiglu_mlp(width) if model.architecture in SWIGLU else 4 * width),
         "context": context,
     }
     if model.ngram_rows is None:
@@ -262,12 +269,7 @@ def resolve(recipe: Recipe) -> Recipe:
     special_tokens(train.objective, context, train.span_fraction, train.span_tokens)  # refuses spans that do not fit
     if model.prior_order == 1:
         raise InputError("model.prior_order: 1 is no context at all: give 0 (no expert) or 2 to 8")
-    if width % heads:
-        raise InputError(f"model.heads: {heads} does not divide model.width {width}: choose a divisor")
-    if heads % updates["kv_heads"]:
-        raise InputError(f"model.kv_heads: {updates['kv_heads']} does not divide model.heads {heads}: choose a divisor")
-    if (width // heads) % 2:
-        raise InputError(f"model.heads: {heads} heads of width {width // heads} are odd, and RoPE needs an even width")
+    updates |= resolve_attention(model, width, heads, context)
     batch_tokens = train.batch_tokens or derive_batch_tokens(parameters, context)
     if batch_tokens % context:
         raise InputError(
@@ -277,7 +279,7 @@ def resolve(recipe: Recipe) -> Recipe:
     check_batch_warmup(train.batch_warmup, batch_tokens, context)
     steps = train.steps or (train.tokens and train.tokens // batch_tokens)
     updates |= resolve_experts(model, layers, updates["mlp_width"], steps)
-    updates |= resolve_latent(model, heads, width // heads)
+    updates |= resolve_latent(model, heads, updates["head_width"])
     rows = batch_tokens // context
     if train.micro_batch_rows and rows % train.micro_batch_rows:
         raise InputError(f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch")
@@ -338,7 +340,7 @@ def check_batch_warmup(phases: tuple[tuple[int, int], ...], batch_tokens: int, c
             )
 
 
-def derive_llama_mlp(width: int) -> int:
+def derive_swiglu_mlp(width: int) -> int:
     """Two thirds of 4 x width for the three matrices of SwiGLU, rounded up to 32 (Touvron et al. 2023, section 2.2)."""
     return math.ceil(8 * width / 3 / 32) * 32
 

@@ -195,7 +195,7 @@ class MixtureConfig(SwitchedSection):
 
 
 class ModelConfig(Section):
-    architecture: Literal["seedbed", "gpt2", "llama"] = "seedbed"
+    architecture: Literal["seedbed", "gpt2", "llama", "qwen3", "olmo2", "bert"] = "seedbed"
     size: str = Field(
         default="2M",
         description="matrix parameters of the layers, such as 2M, 120M or 1.3B; with experts: those that a token uses",
@@ -203,9 +203,29 @@ class ModelConfig(Section):
     layers: int | None = Field(default=None, gt=0)
     width: int | None = Field(default=None, gt=0)
     heads: int | None = Field(default=None, gt=0)
-    kv_heads: int | None = Field(default=None, gt=0)
+    kv_heads: int | None = Field(default=None, gt=0, description="heads of keys and values; derived: as many as heads")
+    head_width: int | None = Field(default=None, gt=0, description="channels of a head; derived: width / heads")
     mlp_width: int | None = Field(default=None, gt=0)
     context: int | None = Field(default=None, ge=8, description="tokens of context")
+    windows: str = Field(
+        default="L",
+        pattern="^[SL]+$",
+        description="a letter a layer, repeated: S sees model.window tokens, L all; the last layer always all; e.g. SSSL",
+    )
+    window: int | None = Field(default=None, gt=0, description="tokens an S layer sees; derived: half the context")
+    rope_base: float | None = Field(
+        default=None, gt=1, description="base of RoPE's angles; default: the architecture's"
+    )
+    rope_scaling: Literal["off", "linear", "llama3", "yarn"] = Field(
+        default="off",
+        description="how RoPE is stretched from rope_original_context to a context rope_factor times longer",
+    )
+    rope_factor: float | None = Field(default=None, gt=1)
+    rope_original_context: int | None = Field(default=None, gt=0, description="derived: context / rope_factor")
+    tied_head: bool | None = Field(
+        default=None, description="the head shares the embedding's table; default: the architecture's"
+    )
+    logit_softcap: float = Field(default=0.0, ge=0, description="logits -> c tanh(logits / c); 0: off; nanochat: 15")
     ngram_rows: int | None = Field(default=None, ge=0, description="rows of each hashed n-gram table; 0: none")
     prior_order: int | None = Field(
         default=None, ge=0, le=8, description="order of the counted n-gram expert mixed into the prediction; 0: none"

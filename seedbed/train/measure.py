@@ -29,7 +29,7 @@ from seedbed.tokens.data_order import open_loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
-from seedbed.train.model_parts import experts_config, latent_config
+from seedbed.train.model_parts import attention_parts, experts_config, latent_config
 from seedbed.train.objectives import make_objective
 from seedbed.train.parallel import Ranks
 
@@ -57,6 +57,7 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
         vocab_size, model.layers, model.width, model.heads, model.kv_heads, model.mlp_width, model.context
     )
     config = ARCHITECTURES[model.architecture](base)
+    config = replace(config, **attention_parts(model, config))
     causal = recipe.train.objective != "masked"
     config = replace(config, causal=causal, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
     config = replace(config, experts=experts_config(model), latent=latent_config(model))

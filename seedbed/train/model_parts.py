@@ -1,6 +1,8 @@
 """From a resolved recipe's fields to the configurations of the model's optional parts."""
 
-from seedbed.model.config import ExpertsConfig, LatentConfig
+from typing import Any
+
+from seedbed.model.config import ExpertsConfig, LatentConfig, RopeScaling, TransformerConfig, window_pattern
 from seedbed.recipe.schema import ModelConfig
 
 
@@ -37,3 +39,24 @@ def latent_config(model: ModelConfig) -> LatentConfig | None:
         value_width=model.value_width,
         query_rank=model.query_rank or 0,
     )
+
+
+def attention_parts(model: ModelConfig, base: TransformerConfig) -> dict[str, Any]:
+    """Heads, windows, rotary positions and the head, where the recipe differs from the architecture's `base`."""
+    assert model.head_width
+    own_width = model.head_width * base.heads != base.width
+    return {
+        "head_channels": model.head_width if own_width else 0,
+        "windows": window_pattern(model.windows, model.window, base.layers) if model.window else (),
+        "rope_base": model.rope_base or base.rope_base,
+        "rope_scaling": rope_scaling(model),
+        "tied_head": base.tied_head if model.tied_head is None else model.tied_head,
+        "logit_softcap": model.logit_softcap,
+    }
+
+
+def rope_scaling(model: ModelConfig) -> RopeScaling | None:
+    if model.rope_scaling == "off":
+        return None
+    assert model.rope_factor and model.rope_original_context
+    return RopeScaling(model.rope_scaling, model.rope_factor, model.rope_original_context)

@@ -13,7 +13,7 @@ from seedbed.recipe.resolve import derive_heads, derive_shape, dump_recipe, load
 HORIZONS = ("steps", "tokens", "flops", "minutes")
 
 
-@pytest.mark.parametrize("name", ["first-light", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["first-light", "gpt2", "llama", "gpt2-124m", "llama-8b"])
 def test_presets_load_and_are_complete(name: str) -> None:
     assert name in preset_names()
     recipe = load_recipe(name)
@@ -33,6 +33,28 @@ def test_dials_and_settings_win_over_the_preset_in_order() -> None:
 def test_a_later_horizon_replaces_an_earlier_one(first: str, second: str) -> None:
     train = load_recipe(settings=[f"train.{first}=100", f"train.{second}=200"]).train
     assert {name: getattr(train, name) for name in HORIZONS if getattr(train, name) is not None} == {second: 200}
+
+
+def test_attention_is_derived_and_checked() -> None:
+    settings = ["model.windows=SSSL", "model.rope_scaling=yarn", "model.rope_factor=4", "model.head_width=48"]
+    model = load_recipe("llama", settings=settings).model
+    assert (model.context, model.window, model.rope_original_context, model.head_width) == (128, 64, 32, 48)
+    plain = load_recipe("llama").model
+    assert (plain.window, plain.rope_original_context) == (None, None)
+    assert plain.width and plain.heads and plain.head_width == plain.width // plain.heads
+    with pytest.raises(InputError, match=r"model\.window: 128 is all of model\.context 128"):
+        load_recipe(settings=["model.windows=SL", "model.window=128"])
+    with pytest.raises(InputError, match=r"model\.rope_base: gpt2 learns its positions"):
+        load_recipe("gpt2", settings=["model.rope_base=500000.0"])
+
+
+def test_a_size_replaces_the_shape_given_before_it() -> None:
+    small = load_recipe("llama-8b", size="1M", settings=["train.batch_tokens=none"])
+    alike = load_recipe("llama", size="1M")
+    assert small.model.layers == alike.model.layers and small.model.mlp_width == alike.model.mlp_width
+    assert small.model.rope_base == 500_000 and small.train.batch_tokens == alike.train.batch_tokens
+    kept = load_recipe("llama-8b", settings=["model.size=1M", "model.layers=3"]).model
+    assert (kept.layers, kept.width) == (3, alike.model.width)
 
 
 def test_a_corpus_of_ones_own_takes_three_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,10 +89,15 @@ WRONG = {
     "model=5": r"model is a section: give its fields, such as model\.architecture",
     "train.steps=-1": r"train\.steps: Input should be greater than 0 \(found -1\)",
     "train.steps=many": r"train\.steps: .*integer.* \(found 'many'\)",
-    "model.architecture=rnn": r"model\.architecture: .*'seedbed', 'gpt2' or 'llama'.*\(found 'rnn'\)",
+    "model.architecture=rnn": r"model\.architecture: .*'seedbed', 'gpt2', 'llama'.*\(found 'rnn'\)",
     "model.size=big": r"model\.size: 'big' is not a size",
     "model.heads=5": r"model\.heads: 5 does not divide model\.width \d+",
     "model.kv_heads=3": r"model\.kv_heads: 3 does not divide model\.heads 4",
+    "model.head_width=7": r"heads of width 7 are odd",
+    "model.windows=SX": r"model\.windows: .*pattern",
+    "model.window=64": r"model\.window: 64, and no layer has one: set model\.windows",
+    "model.rope_scaling=yarn": r"model\.rope_scaling: yarn by how much: give model\.rope_factor",
+    "model.rope_factor=4": r"model\.rope_factor: nothing is scaled: set model\.rope_scaling",
     "model.prior_order=1": r"model\.prior_order: 1 is no context",
     "train.batch_tokens=1000": r"train\.batch_tokens: 1000 is not a multiple of model\.context 128",
     "train.minutes=none": r"give exactly one of steps, tokens, flops, minutes \(found: none\)",
