@@ -89,7 +89,7 @@ def test_only_broken_records(command: Command, tmp_path: Path) -> None:
     [
         ("train.stepz=3", "did you mean train.steps?"),
         ("train.steps=0", "train.steps"),
-        ("train.schedule=sine", "'trapezoid' or 'cosine'"),
+        ("train.schedule=sine", "'trapezoid', 'linear'"),
         ("tokenizer.vocab_size=200", "tokenizer.vocab_size"),
         ("train.device=cuda", "train.device"),
     ],
