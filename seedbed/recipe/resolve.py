@@ -322,11 +322,11 @@ def step_of_start(start_from: str) -> int:
 
 
 def check_packing(recipe: Recipe) -> None:
-    """Refuse packing and masks where the objective moves tokens within a row, or would look at padding."""
+    """Refuse packing and masks where the objective moves tokens across documents, or would look at padding."""
     tokens, objective = recipe.tokens, recipe.train.objective
     for field, asked in (("packing", tokens.packing == "best-fit"), ("document_masks", tokens.document_masks)):
-        if asked and objective not in ("causal", "masked"):
-            raise InputError(f"tokens.{field}: train.objective {objective!r} moves tokens within a row: leave it out")
+        if asked and objective == "span":
+            raise InputError(f"tokens.{field}: train.objective {objective!r} moves tokens to the end of the row: leave it out")
     if tokens.packing == "best-fit" and objective == "masked" and not tokens.document_masks:
         raise InputError("tokens.packing: an encoder would attend to the padding of best-fit: set tokens.document_masks")
 

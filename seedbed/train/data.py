@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from seedbed.errors import SeedbedError
-from seedbed.tokens.loader import PADDING, Loader
+from seedbed.tokens.loader import Loader
 from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.objectives import Causal, Objective
 
@@ -18,7 +18,7 @@ class TrainingData:
         self, loader: Loader, prior_path: Path | None, prior_order: int, objective: Objective | None = None
     ) -> None:
         self.loader = loader
-        self.objective = objective or Causal(loader.context)
+        self.objective = objective or Causal(loader.context, loader.masks)
         self.prior: np.ndarray | None = None
         if prior_path is not None:
             expected = loader.num_tokens * prior_order * 2
@@ -43,16 +43,11 @@ class TrainingData:
     def rows(self, step: int, start: int, stop: int) -> Batch:
         """Rows [start, stop) of the global batch of `step`."""
         read = self.loader.read(step, start, stop)
-        inputs, targets = map(torch.from_numpy, self.objective.rows(read.tokens, step, start))
+        asked = self.objective.rows(read.tokens, step, start, read.documents)
+        inputs, targets = torch.from_numpy(asked.inputs_BT), torch.from_numpy(asked.targets_BT)
         documents = sources = prior = None
-        if read.documents is not None:
-            numbers = torch.from_numpy(read.documents)
-            here = numbers[:, : inputs.shape[1]].contiguous()
-            asked = numbers[:, 1:] if isinstance(self.objective, Causal) else here
-            targets[asked == PADDING] = IGNORED
-            if self.loader.masks:
-                documents = here
-                targets[asked != here] = IGNORED
+        if asked.documents_BT is not None and self.loader.masks:
+            documents = torch.from_numpy(asked.documents_BT)
         if read.sources is not None:
             sources = torch.from_numpy(read.sources)
         if self.prior is not None:

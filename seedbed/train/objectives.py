@@ -10,9 +10,10 @@ Every draw comes from a generator of (seed, purpose, step, row): a row is the sa
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from seedbed.model.head_loss import IGNORED
 from seedbed.recipe.objective import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, MASK, SpanShape, sentinel, span_shape
 from seedbed.recipe.schema import Recipe
+from seedbed.tokens.loader import PADDING
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.tokens.words import WordTable
 
@@ -29,13 +31,31 @@ MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the asked tokens; the rest stays as 
 MAX_WORD_BYTES = 64  # a longer word (encoded data) is cut between its tokens
 
 
+class Asked(NamedTuple):
+    """int64 [B, T] each: inputs, targets, and the numbers of the documents, None where the windows came without them."""
+
+    inputs_BT: Tokens
+    targets_BT: Tokens
+    documents_BT: Tokens | None = None
+
+
 class Objective(Protocol):
     @property
     def targets_per_row(self) -> int | None:
-        """Targets of every row; None where rows differ and have to be counted."""
+        """Targets of every row without padding or masks; None where rows differ and have to be counted."""
 
-    def rows(self, windows_BW: Tokens, step: int, first_row: int) -> tuple[Tokens, Tokens]:
-        """Inputs [B, T] and targets [B, T] of rows `first_row` and on of the global batch of `step`."""
+    def rows(self, windows_BW: Tokens, step: int, first_row: int, documents_BW: Tokens | None = None) -> Asked:
+        """What rows `first_row` and on of the global batch of `step` ask. `documents_BW`: as in `tokens.loader.Rows`."""
+
+
+def next_tokens(rows_BW: Tokens, documents_BW: Tokens | None, masks: bool) -> Asked:
+    """Each token asked at the one before it, none of padding and, with `masks`, none of another document."""
+    inputs_BT, targets_BT = np.ascontiguousarray(rows_BW[:, :-1]), np.ascontiguousarray(rows_BW[:, 1:])
+    if documents_BW is None:
+        return Asked(inputs_BT, targets_BT)
+    before_BT, after_BT = documents_BW[:, :-1], documents_BW[:, 1:]
+    unasked_BT = (after_BT == PADDING) | ((before_BT != after_BT) & masks)
+    return Asked(inputs_BT, np.where(unasked_BT, IGNORED, targets_BT), np.ascontiguousarray(before_BT))
 
 
 def generator(seed: int, purpose: str, step: int, row: int) -> np.random.Generator:
@@ -46,21 +66,22 @@ def generator(seed: int, purpose: str, step: int, row: int) -> np.random.Generat
 @dataclass(frozen=True)
 class Causal:
     context: int
+    masks: bool = False  # targets stay within a document
 
     @property
     def targets_per_row(self) -> int:
         return self.context
 
-    def rows(self, windows_BW: Tokens, step: int, first_row: int) -> tuple[Tokens, Tokens]:
-        return np.ascontiguousarray(windows_BW[:, :-1]), np.ascontiguousarray(windows_BW[:, 1:])
+    def rows(self, windows_BW: Tokens, step: int, first_row: int, documents_BW: Tokens | None = None) -> Asked:
+        return next_tokens(windows_BW, documents_BW, self.masks)
 
 
 @dataclass(frozen=True)
 class Masked:
-    """Of T tokens exactly round(`fraction` T) are asked, or with `words` as many whole words as fit into that number.
+    """Of a row's T tokens exactly round(`fraction` T) are asked, or with `words` as many whole words as fit into that.
 
-    Of the asked tokens 80% become the mask, 10% a random token and 10% stay. `is_ordinary_V`: which ids are no special
-    token; these alone are drawn as random ones, and asked unless there are too few of them.
+    Padding does not count. Of the asked tokens 80% become the mask, 10% a random token and 10% stay. `is_ordinary_V`:
+    which ids are no special token; these alone are drawn as random ones, and asked unless there are too few of them.
     """
 
     context: int
@@ -74,27 +95,30 @@ class Masked:
     def ordinary(self) -> Tokens:
         return np.flatnonzero(self.is_ordinary_V)
 
-    @property
-    def num_asked(self) -> int:
-        return max(1, int(self.fraction * self.context + 0.5))
+    def num_asked(self, tokens: int) -> int:
+        """Of so many tokens."""
+        return max(1, int(self.fraction * tokens + 0.5))
 
     @property
     def targets_per_row(self) -> int | None:
-        return None if self.words else self.num_asked
+        return None if self.words else self.num_asked(self.context)
 
-    def rows(self, windows_BW: Tokens, step: int, first_row: int) -> tuple[Tokens, Tokens]:
+    def rows(self, windows_BW: Tokens, step: int, first_row: int, documents_BW: Tokens | None = None) -> Asked:
         inputs_BT = windows_BW[:, : self.context].copy()
         targets_BT = np.full_like(inputs_BT, IGNORED)
+        documents_BT = None if documents_BW is None else np.ascontiguousarray(documents_BW[:, : self.context])
         for row, (inputs_T, targets_T) in enumerate(zip(inputs_BT, targets_BT, strict=True)):
             draw = generator(self.seed, "mask", step, first_row + row)
-            asked = self.choose_words(inputs_T, draw) if self.words else self.choose_tokens(inputs_T, draw)
+            real = self.context if documents_BT is None else int(np.count_nonzero(documents_BT[row] != PADDING))
+            choose = self.choose_words if self.words else self.choose_tokens
+            asked = choose(inputs_T[:real], draw)  # padding comes last
             targets_T[asked] = inputs_T[asked]
             inputs_T[asked] = self.hide(inputs_T[asked], draw)
-        return inputs_BT, targets_BT
+        return Asked(inputs_BT, targets_BT, documents_BT)
 
     def choose_tokens(self, tokens_T: Tokens, draw: np.random.Generator) -> Tokens:
-        order = draw.random(len(tokens_T)) + ~self.is_ordinary_V[tokens_T]  # special tokens come last
-        return np.sort(np.argpartition(order, self.num_asked - 1)[: self.num_asked])
+        order, count = draw.random(len(tokens_T)) + ~self.is_ordinary_V[tokens_T], self.num_asked(len(tokens_T))
+        return np.sort(np.argpartition(order, count - 1)[:count])  # special tokens have the largest
 
     def choose_words(self, tokens_T: Tokens, draw: np.random.Generator) -> Tokens:
         """Words in random order, each taken that still fits."""
@@ -102,7 +126,7 @@ class Masked:
         starts = np.flatnonzero(self.words.starts(tokens_T))
         lengths = np.diff(starts, append=len(tokens_T))
         order = draw.permutation(np.flatnonzero(self.is_ordinary_V[tokens_T[starts]]))
-        room, taken_W = self.num_asked, np.zeros(len(starts), bool)
+        room, taken_W = self.num_asked(len(tokens_T)), np.zeros(len(starts), bool)
         while room and len(order):
             order = order[lengths[order] <= room]
             fits = np.cumsum(lengths[order]) <= room
@@ -135,7 +159,8 @@ class SpanCorruption:
     def targets_per_row(self) -> int:
         return self.shape.text + self.shape.spans - 1
 
-    def rows(self, windows_BW: Tokens, step: int, first_row: int) -> tuple[Tokens, Tokens]:
+    def rows(self, windows_BW: Tokens, step: int, first_row: int, documents_BW: Tokens | None = None) -> Asked:
+        assert documents_BW is None, "resolve refuses packing and masks with spans"
         text, noise, spans = self.shape.text, self.shape.noise, self.shape.spans
         rows_BW = np.empty((len(windows_BW), text + 2 * spans + 1), np.int64)
         unasked_BW = np.zeros(rows_BW.shape, bool)
@@ -152,7 +177,7 @@ class SpanCorruption:
             source = text - noise + spans
             unasked_BW[row, :source] = np.insert(np.zeros(text, bool), starts, True)[keep]
             unasked_BW[row, source] = True
-        return rows_BW[:, :-1].copy(), np.where(unasked_BW, IGNORED, rows_BW)[:, 1:]
+        return Asked(rows_BW[:, :-1].copy(), np.where(unasked_BW, IGNORED, rows_BW)[:, 1:].copy())
 
     def place_spans(self, draw: np.random.Generator) -> tuple[Tokens, Tokens]:
         """Start and length of each span, every placement as likely: no span first, none touching another."""
@@ -189,33 +214,39 @@ class FillInMiddle:
     middle_id: int
     eos_id: int
     cutter: "Cutter"
+    masks: bool = False  # targets stay within a document
 
     @property
     def targets_per_row(self) -> int:
         return self.context
 
-    def rows(self, windows_BW: Tokens, step: int, first_row: int) -> tuple[Tokens, Tokens]:
-        rows_BW = np.stack(
-            [
-                self.rearrange_window(window, generator(self.seed, "fim", step, first_row + row))
-                for row, window in enumerate(windows_BW)
-            ]
-        )
-        return rows_BW[:, :-1].copy(), rows_BW[:, 1:].copy()
+    def rows(self, windows_BW: Tokens, step: int, first_row: int, documents_BW: Tokens | None = None) -> Asked:
+        rows_BW = np.full_like(windows_BW, self.eos_id)
+        numbers_BW = np.full_like(windows_BW, PADDING)
+        for row, window in enumerate(windows_BW):
+            draw = generator(self.seed, "fim", step, first_row + row)
+            if documents_BW is None:
+                parts = np.split(window, np.flatnonzero(window[:-1] == self.eos_id) + 1)
+            else:
+                numbers = documents_BW[row][documents_BW[row] != PADDING]
+                parts = np.split(window[: len(numbers)], np.flatnonzero(np.diff(numbers)) + 1)
+            at = 0
+            for number, part in enumerate(self.rearrange_parts(parts, len(window), draw)):
+                rows_BW[row, at : at + len(part)] = part
+                numbers_BW[row, at : at + len(part)] = number
+                at += len(part)
+        return next_tokens(rows_BW, None if documents_BW is None else numbers_BW, self.masks)
 
-    def rearrange_window(self, window: Tokens, draw: np.random.Generator) -> Tokens:
-        ends = np.flatnonzero(window == self.eos_id) + 1
-        room, parts = len(window), []
-        for part in np.split(window, ends[ends < len(window)]):
-            whole = part[-1] == self.eos_id
-            body = (part[:-1] if whole else part)[: room - 4]
+    def rearrange_parts(self, parts: list[Tokens], room: int, draw: np.random.Generator) -> Iterator[Tokens]:
+        """The parts of a window, as many as go into `room` tokens; one that is rearranged is cut before, not after."""
+        for part in parts:
+            body = (part[:-1] if part[-1] == self.eos_id else part)[: room - 4]
             if draw.random() < self.fraction and room > 4 and len(body):
                 part = self.rearrange(body, draw)
-            parts.append(part[:room])
-            room -= len(parts[-1])
+            yield part[:room]
+            room -= len(part[:room])
             if not room:
-                break
-        return np.concatenate(parts)
+                return
 
     def rearrange(self, body: Tokens, draw: np.random.Generator) -> Tokens:
         """`body` in a new order with four tokens more, or a few less where its end had to go."""
@@ -286,7 +317,7 @@ class CharacterCutter:
 
 def make_objective(recipe: Recipe, tokenizer: Tokenizer) -> Objective:
     """The objective of a resolved recipe. Raises InputError where the tokenizer lacks a token it needs."""
-    train, context = recipe.train, recipe.model.context
+    train, context, masks = recipe.train, recipe.model.context, recipe.tokens.document_masks
     assert context
     if train.objective == "masked":
         mask_id = tokenizer.special_id(MASK)
@@ -300,5 +331,5 @@ def make_objective(recipe: Recipe, tokenizer: Tokenizer) -> Objective:
         prefix, suffix, middle = (tokenizer.special_id(names) for names in (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE))
         cutter = CharacterCutter(tokenizer, WordTable(tokenizer)) if tokenizer.exact else TokenCutter()
         shares = train.fim_fraction, train.fim_spm_fraction
-        return FillInMiddle(context, recipe.seed, *shares, prefix, suffix, middle, tokenizer.eos_id, cutter)
-    return Causal(context)
+        return FillInMiddle(context, recipe.seed, *shares, prefix, suffix, middle, tokenizer.eos_id, cutter, masks)
+    return Causal(context, masks)

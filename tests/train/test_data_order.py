@@ -156,7 +156,7 @@ def test_the_recipe_of_a_mixture_reads_back_as_it_was_written(
         ("mixture__caps", "{ good = 0 }", r"mixture\.caps: good: expected a number of repetitions above 0"),
         ("tokens__packing", "bestfit", r"tokens\.packing"),
         ("tokens__shards", "['x']", r"tokens: give validation too"),
-        ("train__objective", "fim", r"tokens\.document_masks: train\.objective 'fim' moves tokens"),
+        ("train__objective", "span", r"tokens\.document_masks: train\.objective 'span' moves tokens"),
     ],
 )
 def test_bad_fields_are_refused_by_name(

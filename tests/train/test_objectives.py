@@ -18,7 +18,7 @@ from seedbed.model.config import ARCHITECTURES, TransformerConfig
 from seedbed.recipe.objective import span_shape, special_tokens, window_tokens
 from seedbed.recipe.resolve import load_recipe
 from seedbed.recipe.schema import Recipe, TrainConfig
-from seedbed.tokens.loader import Loader
+from seedbed.tokens.loader import PADDING, Loader
 from seedbed.tokens.shards import ShardWriter
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.tokens.words import WordTable
@@ -26,6 +26,7 @@ from seedbed.train.batch import IGNORED
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
 from seedbed.train.objectives import (
+    Causal,
     CharacterCutter,
     FillInMiddle,
     Masked,
@@ -66,7 +67,7 @@ def tokenizer() -> Tokenizer:
 def test_exactly_the_stated_share_is_asked_in_every_row(context: int, fraction: float) -> None:
     objective = replace(MASKED, context=context, fraction=fraction)
     text = windows(40, length=context + 1)
-    inputs, targets = objective.rows(text, 0, 0)
+    inputs, targets, _ = objective.rows(text, 0, 0)
     asked = targets != IGNORED
     expected = max(1, int(fraction * context + 0.5))
     assert (asked.sum(1) == expected).all() and objective.targets_per_row == expected
@@ -80,7 +81,7 @@ def test_80_10_10_by_count_and_every_place_as_likely() -> None:
     rows = 4000
     text = windows(rows)
     text[text == EOS] = 3  # so that all places have the same chance
-    inputs, targets = MASKED.rows(text, 3, 0)
+    inputs, targets, _ = MASKED.rows(text, 3, 0)
     asked = targets != IGNORED
     total = int(asked.sum())
     assert total == rows * 10
@@ -101,7 +102,7 @@ def test_whole_words_are_asked_or_not_and_their_share_is_met_where_words_allow(t
     text = np.stack([ids[start : start + CONTEXT + 1] for start in range(0, 400, 7)]).astype(np.int64)
     objective = Masked(CONTEXT, 7, 0.15, tokenizer.special["<|mask|>"], tokenizer.is_ordinary(), words)
     assert objective.targets_per_row is None
-    _, targets = objective.rows(text, 0, 0)
+    targets = objective.rows(text, 0, 0).targets_BT
     split = 0
     for window, asked in zip(text[:, :-1], targets != IGNORED, strict=True):
         starts = np.flatnonzero(words.starts(window))
@@ -141,7 +142,7 @@ def test_spans_put_back_give_the_text(context: int, fraction: float, mean: float
     sentinels = np.arange(1000, 1000 + shape.spans)
     objective = SpanCorruption(7, shape, sentinels, EOS)
     text = windows(3, length=shape.text)
-    inputs, targets = objective.rows(text, step, 5)
+    inputs, targets, _ = objective.rows(text, step, 5)
     rows = np.concatenate((inputs, objective.rows(text, step, 5)[1][:, -1:]), axis=1)
     assert inputs.shape == targets.shape == (3, context)
     for row, window, asked in zip(rows, text, targets, strict=True):
@@ -157,7 +158,7 @@ def test_every_place_of_the_text_is_moved_about_as_often_and_the_end_no_more_tha
     shape, sentinels = SPAN.shape, SPAN.sentinels[: SPAN.shape.spans]
     objective = replace(SPAN, sentinels=sentinels)
     text = np.broadcast_to(np.arange(shape.text), (3000, shape.text))
-    inputs, _ = objective.rows(text, 0, 0)
+    inputs = objective.rows(text, 0, 0).inputs_BT
     source = inputs[:, : shape.text - shape.noise + shape.spans]
     moved = 1 - np.array([(source == place).any(1).mean() for place in range(shape.text)])
     assert moved[0] == 0  # the first token is never moved: something must come before the first sentinel
@@ -199,7 +200,7 @@ def test_a_rearranged_document_in_its_old_order_is_the_document(spm: float) -> N
 
 def test_half_the_documents_are_rearranged_and_every_row_is_full() -> None:
     text = windows(2000)
-    inputs, targets = FIM.rows(text, 0, 0)
+    inputs, targets, _ = FIM.rows(text, 0, 0)
     assert inputs.shape == targets.shape == (2000, CONTEXT) and (targets != IGNORED).all()
     assert np.array_equal(inputs[:, 1:], targets[:, :-1])
     rows = np.concatenate((inputs, targets[:, -1:]), axis=1)
@@ -277,7 +278,7 @@ def test_a_recipe_makes_its_objective(tokenizer: Tokenizer, small_recipe: Callab
         made = make_objective(recipe, tokenizer)
         assert isinstance(made, kind)
         length = span_shape(CONTEXT, 0.15, 3.0).text if name == "span" else CONTEXT + 1
-        inputs, _ = made.rows(
+        inputs, _, _ = made.rows(
             np.tile(tokenizer.encode("the house of people "), 40)[None, :length].astype(np.int64), 0, 0
         )
         assert inputs.max() < tokenizer.vocab_size
@@ -370,3 +371,32 @@ def test_the_rows_of_all_ranks_are_the_batch_and_their_targets_add_up(
     assert torch.equal(torch.cat([part.inputs_BT for part in parts]), whole.inputs_BT)
     assert torch.equal(torch.cat([part.targets_BT for part in parts]), whole.targets_BT)
     assert sum(int((part.targets_BT != IGNORED).sum()) for part in parts) == data.num_targets(9)
+
+
+def padded(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of documents of 13 tokens with a number each, the last 12 places padding."""
+    text = windows(rows)
+    text[text == EOS] = 3
+    numbers = np.broadcast_to(np.arange(CONTEXT + 1) // 13, text.shape).copy()
+    text[:, 12::13] = EOS
+    text[:, -13:], numbers[:, -13:] = EOS, PADDING
+    return text, numbers
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_padding_is_never_asked_and_with_masks_no_other_document_is(masks: bool) -> None:
+    text, numbers = padded(200)
+    causal = Causal(CONTEXT, masks).rows(text, 0, 0, numbers)
+    assert (causal.targets_BT != IGNORED).sum(1).tolist() == [(51 - 3 * masks)] * 200
+    assert np.array_equal(causal.documents_BT, numbers[:, :-1])
+    masked = MASKED.rows(text, 0, 0, numbers)
+    assert (masked.targets_BT != IGNORED).sum(1).tolist() == [8] * 200  # 15% of 52
+    assert not (masked.targets_BT[:, 52:] != IGNORED).any() and np.array_equal(masked.documents_BT, numbers[:, :-1])
+    fim = replace(FIM, masks=masks).rows(text, 0, 0, numbers)
+    for inputs, targets, documents in zip(*fim, strict=True):
+        for number in range(documents.max() + 1):
+            part = inputs[documents == number]
+            assert ((part == EOS).sum() <= 1 and len(part) in (13, 16)) or number == documents.max()
+        ends = np.flatnonzero(np.diff(documents))
+        assert ((targets[ends] == IGNORED) == (masks | (documents[ends + 1] == PADDING))).all()
+        assert (targets[documents == PADDING] == IGNORED).all()
