@@ -99,7 +99,8 @@ class Router(nn.Module):
         self.experts = config.experts
         E = self.experts.num_experts
         self.weight = nn.Parameter(torch.empty(E, config.width))
-        self.register_buffer("bias_E", torch.zeros(E))
+        if self.experts.balance == "bias":
+            self.register_buffer("bias_E", torch.zeros(E))
         # times each expert was chosen in this step: counted twice, and evenly so, where the forward pass is recomputed
         self.register_buffer("load_E", torch.zeros(E, dtype=torch.int64), persistent=False)
         self.register_buffer("loss_scale", torch.zeros(()), persistent=False)
@@ -152,7 +153,7 @@ class Router(nn.Module):
     @torch.no_grad()
     def reset(self) -> None:
         """As on the first step: no bias, nothing counted."""
-        for buffer in (self.bias_E, self.load_E, self.loss_scale):
+        for buffer in self.buffers():
             buffer.zero_()
 
     @torch.no_grad()

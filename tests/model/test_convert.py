@@ -1,5 +1,6 @@
 """A model of each family gives the logits that Transformers gives, and its weights survive the way there and back."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -7,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.model.config import ARCHITECTURES, ExpertsConfig, LatentConfig, TransformerConfig
 from seedbed.model.convert import export_model, find_family, import_model
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.train.store import load_weights, weights_of
@@ -54,6 +56,27 @@ CASES: dict[str, dict[str, Any]] = {
         },
     },
     "olmo2": {"model_type": "olmo2", **LLAMA, "rms_norm_eps": 1e-6},
+    "mixtral": {"model_type": "mixtral", **LLAMA, "num_local_experts": 6, "num_experts_per_tok": 2},
+    "mixtral, windows": {
+        "model_type": "mixtral", **LLAMA, "head_dim": 12, "num_local_experts": 3, "num_experts_per_tok": 1,
+        "sliding_window": 7, "tie_word_embeddings": True,
+    },
+    "qwen3_moe": {
+        "model_type": "qwen3_moe", **LLAMA, "head_dim": 16, "num_experts": 6, "num_experts_per_tok": 3,
+        "moe_intermediate_size": 24, "norm_topk_prob": False, "mlp_only_layers": [0],
+    },
+    "deepseek_v3": {
+        "model_type": "deepseek_v3", **LLAMA, "num_key_value_heads": 4, "moe_intermediate_size": 24,
+        "n_routed_experts": 8, "n_shared_experts": 2, "num_experts_per_tok": 3, "first_k_dense_replace": 1,
+        "n_group": 4, "topk_group": 2, "kv_lora_rank": 20, "q_lora_rank": 14, "qk_nope_head_dim": 6,
+        "qk_rope_head_dim": 8, "v_head_dim": 10,
+    },
+    "deepseek_v3, plain queries": {
+        "model_type": "deepseek_v3", **LLAMA, "num_key_value_heads": 4, "moe_intermediate_size": 24,
+        "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 0,
+        "n_group": 1, "topk_group": 1, "kv_lora_rank": 20, "q_lora_rank": None, "qk_nope_head_dim": 6,
+        "qk_rope_head_dim": 8, "v_head_dim": 10, "norm_topk_prob": False, "routed_scaling_factor": 1.5,
+    },
     "bert": {
         "model_type": "bert", "vocab_size": 70, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
         "intermediate_size": 48, "max_position_embeddings": 48,
@@ -75,7 +98,8 @@ def random_theirs(transformers: ModuleType, values: dict[str, Any]) -> Any:
     model = kind.from_config(config).eval()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for parameter in model.parameters():
+        biases = [b for name, b in model.named_buffers() if name.endswith("e_score_correction_bias")]
+        for parameter in [*model.parameters(), *biases]:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1 + (parameter.ndim == 1))
     return model
 
@@ -118,11 +142,13 @@ def test_a_model_goes_there_and_back(transformers: ModuleType, name: str, tmp_pa
     assert again == config
     assert weights.keys() == weights_again.keys() == weights_of(ours_from(config, weights)).keys()
     assert all(torch.equal(weights[key], weights_again[key]) for key in weights)
-    reopened = type(theirs)(transformers.AutoConfig.for_model(**values)).eval()
-    missing, unexpected = reopened.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert all("lm_head" in key or "decoder" in key for key in missing)  # tied, or a second name of a bias
-    reopened.tie_weights()
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    reopened, found = type(theirs).from_pretrained(tmp_path, output_loading_info=True)
+    assert not found["unexpected_keys"] and not found["mismatched_keys"]
+    assert all(
+        "lm_head" in key or "decoder" in key for key in found["missing_keys"]
+    )  # tied, or a second name of a bias
     tokens = torch.randint(0, config.vocab_size, (1, 40), generator=torch.Generator().manual_seed(6))
     assert difference(reopened(input_ids=tokens).logits, theirs(input_ids=tokens).logits) < TOLERANCE
 
@@ -152,6 +178,8 @@ def test_published_gpt2_files_leave_the_prefix_out(transformers: ModuleType) -> 
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
+EXPERTS = ExpertsConfig(num_experts=4, experts_per_token=2, expert_width=24)
+LATENT = LatentConfig(kv_rank=20, plain_width=6, rope_width=4, value_width=5)
 BASE = TransformerConfig(vocab_size=70, layers=2, width=32, heads=4, kv_heads=2, mlp_width=48, context=12)
 
 
@@ -160,8 +188,19 @@ def test_a_family_is_found_by_its_parts() -> None:
     configs = {name: ARCHITECTURES[name](replace(BASE, kv_heads=4)) for name in named}
     assert [find_family(config).model_type for config in configs.values()] == named
     assert find_family(replace(configs["llama"], qkv_bias=True)).model_type == "qwen2"
+    softmax = replace(EXPERTS, gate="softmax", balance="loss", z_loss_weight=0.001)
+    narrow = replace(configs["llama"], mlp_width=24)  # without dense layers, their width is the experts'
+    assert find_family(replace(narrow, experts=softmax)).model_type == "mixtral"
+    assert find_family(replace(configs["qwen3"], experts=softmax)).model_type == "qwen3_moe"
+    shared = replace(EXPERTS, shared_experts=1)
+    assert find_family(replace(configs["llama"], experts=shared, latent=LATENT)).model_type == "deepseek_v3"
     for config in (
         ARCHITECTURES["seedbed"](BASE),
+        replace(narrow, experts=EXPERTS),
+        replace(narrow, experts=replace(softmax, shared_experts=1)),
+        replace(configs["qwen3"], experts=replace(softmax, groups=2)),
+        replace(configs["llama"], experts=EXPERTS, latent=LATENT),
+        replace(configs["llama"], latent=LATENT),
         replace(configs["llama"], windows=(5, 0)),
         replace(configs["qwen3"], layers=3, windows=(5, 4, 0)),
         replace(configs["gpt2"], kv_heads=2),
@@ -175,6 +214,8 @@ def test_a_family_is_found_by_its_parts() -> None:
     ("values", "message"),
     [
         ({"model_type": "t5"}, "'t5' is not one of gpt2, llama"),
+        ({**CASES["qwen3_moe"], "rms_norm_eps": 1e-6, "mlp_only_layers": [1]}, r"mlp_only_layers: \[1\]"),
+        ({**CASES["deepseek_v3"], "scoring_func": "softmax"}, "scoring_func: 'softmax'"),
         ({"model_type": "llama", **LLAMA, "rms_norm_eps": 1e-6, "hidden_act": "relu"}, "hidden_act: 'relu'"),
         ({"model_type": "llama", **LLAMA, "rms_norm_eps": 1e-6, "attention_bias": True}, "attention_bias: True"),
         ({"model_type": "llama", **LLAMA, "rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type: 'dynamic'"),

@@ -32,7 +32,8 @@ def make(name: str, **changes: object) -> MixtureOfExperts:
     part = MixtureOfExperts(config).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for tensor in [*part.parameters(), part.router.bias_E]:
+        biases = [part.router.bias_E] if experts.balance == "bias" else []
+        for tensor in [*part.parameters(), *biases]:
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
     part.router.begin_step(1)
     return part

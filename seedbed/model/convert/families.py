@@ -8,10 +8,12 @@ from torch import Tensor
 from seedbed.model.config import TransformerConfig
 from seedbed.model.convert.bert import BERT
 from seedbed.model.convert.decoders import LLAMA, OLMO2, QWEN2, QWEN3
+from seedbed.model.convert.experts import DEEPSEEK_V3, MIXTRAL, QWEN3_MOE
 from seedbed.model.convert.gpt2 import GPT2
 from seedbed.model.convert.rules import Family
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (GPT2, LLAMA, QWEN2, QWEN3, OLMO2, BERT)}
+KNOWN = (GPT2, LLAMA, QWEN2, QWEN3, OLMO2, BERT, MIXTRAL, QWEN3_MOE, DEEPSEEK_V3)
+FAMILIES: dict[str, Family] = {family.model_type: family for family in KNOWN}
 
 
 def import_model(values: Mapping[str, Any], state: Mapping[str, Tensor]) -> tuple[TransformerConfig, dict[str, Tensor]]:

@@ -38,6 +38,8 @@ class Family:
     rules: Callable[[TransformerConfig], Iterable[Rule]]
     ignored: str = r"$^"
     prefix: str = ""  # of the weights' names, which some published files leave out
+    # gives a state dict the names of published files, where the model classes' own are others
+    spread: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state
 
     def holds(self, config: TransformerConfig) -> bool:
         """Whether this family can say all of `config`."""
@@ -50,6 +52,7 @@ class Family:
         """Seedbed's weights from a Transformers state dict, a tied head left out."""
         if self.prefix and not any(name.startswith(self.prefix) for name in state):
             state = {self.prefix + name: value for name, value in state.items()}
+        state = self.spread(state)
         found: dict[str, Tensor] = {}
         used: set[str] = set()
         for rule in self.rules(config):
