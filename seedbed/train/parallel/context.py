@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from seedbed.model.attention import Attention
+from seedbed.model.latent_attention import LatentAttention
 
 
 def positions_of(rank: int, ranks: int, tokens: int) -> Tensor:
@@ -49,7 +50,7 @@ class GatherRows(torch.autograd.Function):
 def cut_rows(model: nn.Module, group: dist.ProcessGroup) -> None:
     """Make every attention of `model` see whole rows, of which it is given this rank's positions."""
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, (Attention, LatentAttention)):
             module.mix = MethodType(WholeRows(group), module)  # type: ignore[method-assign]
 
 
@@ -60,7 +61,7 @@ class WholeRows:
         self.group, self.rank, self.ranks = group, dist.get_rank(group), dist.get_world_size(group)
 
     def __call__(
-        self, attention: Attention, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, documents_BS: Tensor | None
+        self, attention: Any, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, documents_BS: Tensor | None
     ) -> Tensor:
         """`documents_BS` numbers the documents of whole rows."""
         k_BGSK, v_BGSK = GatherRows.apply(k_BGTK, self.group), GatherRows.apply(v_BGTK, self.group)
@@ -70,10 +71,10 @@ class WholeRows:
         for chunk, q in zip(chunks, q_BHTK.chunk(2, dim=2), strict=True):
             view = self.view(attention, chunk * each, each, k_BGSK.shape[2], k_BGSK.device)
             documents = None if documents_BS is None else documents_BS[:, view]
-            mixed.append(Attention.mix(attention, q, k_BGSK[:, :, view], v_BGSK[:, :, view], documents))
+            mixed.append(type(attention).mix(attention, q, k_BGSK[:, :, view], v_BGSK[:, :, view], documents))
         return torch.cat(mixed, dim=2)
 
-    def view(self, attention: Attention, start: int, each: int, whole: int, device: torch.device) -> Any:
+    def view(self, attention: Any, start: int, each: int, whole: int, device: torch.device) -> Any:
         """Keys in view of the chunk at `start`, its own the last: `mix` takes queries to be the last of the keys."""
         if attention.config.causal:
             return slice(0, start + each)

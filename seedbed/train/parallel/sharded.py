@@ -19,6 +19,7 @@ from seedbed.model.transformer import Transformer
 from seedbed.recipe.layout import Layout
 from seedbed.train.batch import Batch
 from seedbed.train.parallel.context import cut_rows, positions_of
+from seedbed.train.parallel.experts import cut_experts, expert_stacks
 from seedbed.train.parallel.mesh import Mesh
 from seedbed.train.parallel.pipeline import Pipeline
 from seedbed.train.parallel.stage import Stage, keep_stage, split_layers
@@ -37,6 +38,7 @@ class Sharded:
             self.model = model = Transformer(config)
         make_dense(model)
         self.shared_by_stages = keep_stage(model, split_layers(config, layout.pp)[mesh.rank("pp")])
+        self.spread_experts = cut_experts(model, mesh["ep"]) if layout.ep > 1 else []
         self.partial_in_tp = cut_by_heads_and_channels(model, mesh["tp"]) if layout.tp > 1 else []
         positions = positions_of(mesh.rank("cp"), layout.cp, config.context).to(device) if layout.cp > 1 else None
         if layout.cp > 1:
@@ -60,6 +62,9 @@ class Sharded:
         # matrix products run in bfloat16 under autocast either way: gathering layers in it halves what is sent
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         keep = MixedPrecisionPolicy(cast_forward_inputs=False)
+        if self.spread_experts:
+            for stack in expert_stacks(model).values():
+                fully_shard(stack, mesh=self.mesh.weights_mesh(experts=True), mp_policy=policy if self.bfloat16 else keep)
         for i in model.present:
             fully_shard(model.layers[i], mesh=mesh, mp_policy=policy if self.bfloat16 else keep)
         # tables that tensor parallelism has cut already give views, which FSDP's hooks warn of: the root holds those
@@ -117,6 +122,11 @@ class Sharded:
             dist.all_reduce(totals, group=self.mesh.group("pp"))
         return totals
 
+    def sum_over_rows(self, counts: Tensor) -> Tensor:
+        """Counts of tokens, of this rank's, made those of the global batch."""
+        dist.all_reduce(counts, group=self.mesh.group("data"))
+        return counts
+
     @torch.no_grad()
     def sum_gradients(self) -> None:
         """What FSDP has not summed already: copies, parts found by other heads, and what several stages hold."""
@@ -124,7 +134,10 @@ class Sharded:
         for parameter in named.values():
             settle(parameter)
         if self.layout.fsdp == 1:
-            sum_flat([local(p.grad) for p in named.values()], self.mesh.group("data"))
+            spread = set(self.spread_experts)
+            sum_flat([local(p.grad) for name, p in named.items() if name not in spread], self.mesh.group("data"))
+            if spread:
+                sum_flat([local(named[name].grad) for name in self.spread_experts], self.mesh.group("expert_data"))
         if self.partial_in_tp:
             sum_flat([local(named[name].grad) for name in self.partial_in_tp], self.mesh.group("tp"))
         if self.layout.pp > 1 and self.shared_by_stages:

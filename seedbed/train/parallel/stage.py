@@ -40,9 +40,9 @@ def keep_stage(model: Transformer, layers: range) -> list[str]:
         leave_out(model, "embedding")
     if not first:
         model.ngram_embeddings = nn.ModuleDict()
-        leave_out(model, "position_embedding")
+        leave_out(model, "position_embedding", "segment_embedding", "embedding_norm")
     if not last:
-        leave_out(model, "final_norm", "prior_gate", *(() if config.tied_head else ("head",)))
+        leave_out(model, "final_norm", "head_transform", "prior_gate", *(() if config.tied_head else ("head",)))
     return shared
 
 
@@ -82,5 +82,5 @@ class Stage(nn.Module):
         x_BSD = model.run_layers(x_BSD, x0_BSD, by_layer, documents_BT=documents_BT, positions_T=self.positions_S)
         if not self.last:
             return (x_BSD, x0_BSD) if config.residual_scalars else x_BSD
-        mixed_BS, own_BS = model.mixed_losses(model.final_norm(x_BSD), targets_BS, prior_BSP)
+        mixed_BS, own_BS = model.mixed_losses(model.leave(x_BSD), targets_BS, prior_BSP)
         return torch.stack((mixed_BS.sum(dim=1), own_BS.sum(dim=1)), dim=1)

@@ -1,0 +1,85 @@
+"""The engine where no rank holds the whole model: the same step, with everything it sums summed over the mesh."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from seedbed.errors import InputError
+from seedbed.model.config import TransformerConfig
+from seedbed.model.transformer import Transformer
+from seedbed.recipe.layout import AUTO, Layout, parse_layout
+from seedbed.recipe.schema import TrainConfig
+from seedbed.train.batch import Batch
+from seedbed.train.data import TrainingData
+from seedbed.train.engine import Engine, Execution
+from seedbed.train.parallel import Ranks
+
+
+class ShardedEngine(Engine):
+    def __init__(
+        self,
+        config: TransformerConfig,
+        train: TrainConfig,
+        steps: int,
+        seed: int,
+        execution: Execution,
+        data: TrainingData,
+        ranks: Ranks,
+        layout: Layout,
+    ) -> None:
+        self.layout = layout
+        super().__init__(config, train, steps, seed, execution, data, ranks)
+        self.row_ranks = self.sharded.mesh.row_share
+
+    def build(self) -> Transformer:
+        from seedbed.train.parallel.sharded import Sharded  # a second that one device need not pay
+
+        execution = self.execution
+        self.sharded = Sharded(
+            self.config, self.layout, execution.device, execution.precision == "bfloat16", execution.compile, self.seed
+        )
+        return self.sharded.model
+
+    def micro_batches(self, step: int) -> Iterator[Batch]:
+        """This rank's rows a few at a time; for a pipeline in equal parts, at least as many as there are stages."""
+        first, last = self.row_ranks.share(self.data.loader.plan.rows_at(step))
+        most = min(self.execution.micro_batch_rows, (last - first) // self.layout.pp)
+        if most == 0:
+            raise InputError(
+                f"train.parallel: pp={self.layout.pp} needs as many rows on each device and step {step} has "
+                f"{last - first}: raise train.batch_tokens"
+            )
+        rows = next(n for n in range(most, 0, -1) if (last - first) % n == 0)
+        for start in range(first, last, rows):
+            yield self.data.rows(step, start, start + rows)
+
+    def accumulate(self, batches: Iterator[Batch], scale: float) -> Tensor:
+        return self.sharded.backward(batches, scale)
+
+    def reduce(self, totals: Tensor) -> Tensor:
+        self.sharded.sum_gradients()
+        norm = self.sharded.gradient_norm()
+        return torch.cat((self.sharded.sum_totals(totals), norm[None]))
+
+    def sum_loads(self, loads: Tensor) -> Tensor:
+        return self.sharded.sum_over_rows(loads)
+
+    def restart(self, steps: int) -> None:
+        raise AssertionError("a mesh is built once, for the run")
+
+
+def make_engine(
+    config: TransformerConfig,
+    train: TrainConfig,
+    steps: int,
+    seed: int,
+    execution: Execution,
+    data: TrainingData,
+    ranks: Ranks,
+) -> Engine:
+    """The engine for `train.parallel`: "auto" that nobody resolved means copies."""
+    layout = Layout(dp=ranks.world) if train.parallel == AUTO else parse_layout(train.parallel)
+    if layout.copies_only:
+        return Engine(config, train, steps, seed, execution, data, ranks)
+    return ShardedEngine(config, train, steps, seed, execution, data, ranks, layout)
