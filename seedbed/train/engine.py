@@ -56,6 +56,8 @@ class Outcome:
 
 
 class Engine:
+    row_parts = 1  # into which each row is cut among ranks: a mean over a row's tokens is the mean of its parts' means
+
     def __init__(
         self,
         config: TransformerConfig,
@@ -109,7 +111,7 @@ class Engine:
         then waits for one small copy, and the optimizer's work on it covers the loading of the next batch.
         """
         self.model.train()
-        self.model.begin_step(self.data.loader.plan.rows_at(step))
+        self.model.begin_step(self.data.loader.plan.rows_at(step) * self.row_parts)
         totals = self.accumulate(self.digested(step, self.micro_batches(step)), 1.0 / self.data.num_targets(step))
         return Outcome(*self.reduce(totals).tolist())
 
@@ -172,6 +174,10 @@ class Engine:
     def drop(self) -> None:
         """Forget the gradients: the weights and the optimizer stay as they are."""
         self.model.zero_grad()
+
+    def whole_model(self) -> Transformer | None:
+        """The model as one device holds it, on rank 0 at least. Called on all ranks."""
+        return self.model
 
     @torch.no_grad()
     def token_losses(self, step: int) -> tuple[np.ndarray, np.ndarray]:

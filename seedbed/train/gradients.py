@@ -3,9 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from seedbed.train.optimizers.sharded import local
+
 
 def gradient_values(model: nn.Module) -> list[Tensor]:
-    """The values of every gradient there is. Sparse ones are coalesced in place first: then no row is held twice."""
+    """The values of every gradient there is, of a spread one this rank's part.
+
+    Sparse ones are coalesced in place first: then no row is held twice.
+    """
     values: list[Tensor] = []
     for parameter in model.parameters():
         if parameter.grad is None:
@@ -14,7 +19,7 @@ def gradient_values(model: nn.Module) -> list[Tensor]:
             parameter.grad = parameter.grad.coalesce()
             values.append(parameter.grad._values())
         else:
-            values.append(parameter.grad)
+            values.append(local(parameter.grad))
     return values
 
 

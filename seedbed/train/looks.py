@@ -24,13 +24,12 @@ class Looks:
     def __init__(
         self,
         context: StageContext,
-        model: Transformer,
         tokenizer: Tokenizer,
         expert_path: Path | None,
         history: History,
     ) -> None:
         assert context.recipe.train.steps
-        self.context, self.model, self.tokenizer, self.history = context, model, tokenizer, history
+        self.context, self.tokenizer, self.history = context, tokenizer, history
         self.expert_path = expert_path
         self.steps = context.recipe.train.steps
         self.every = max(1, round(context.recipe.train.validate_every_fraction * self.steps))
@@ -40,17 +39,17 @@ class Looks:
         """After `step` steps; not shortly before the end, when `evaluate` looks closely."""
         return step % self.every == 0 and self.steps - step >= self.every / 2
 
-    def take(self, standing: dict[str, Any]) -> None:
+    def take(self, standing: dict[str, Any], model: Transformer) -> None:
         """Validate and sample. `standing`: step, tokens, seconds and flops so far."""
         if self.language_model is None:
-            self.language_model = LanguageModel(self.model, load_expert(self.expert_path) if self.expert_path else None)
+            self.language_model = LanguageModel(model, load_expert(self.expert_path) if self.expert_path else None)
         scores = self.validate(self.language_model)
         if not all(map(math.isfinite, scores.values())):
             return  # the weights diverged: the next step's loss says so
         self.history.validations.append({**standing, "bits_per_byte": scores})
         self.context.emit("validation", **{k: v for k, v in standing.items() if k != "flops"}, bits_per_byte=scores)
         self.sample(self.language_model, standing["step"])
-        self.model.train()
+        model.train()
 
     def validate(self, language_model: LanguageModel) -> dict[str, float]:
         """Bits per byte of each domain over all held-out splits, and of "all"."""

@@ -32,6 +32,7 @@ from seedbed.train.looks import Looks
 from seedbed.train.measure import choose_device, model_config, open_data
 from seedbed.train.meters import Meters
 from seedbed.train.parallel import Ranks, join_ranks
+from seedbed.train.sharded_engine import make_engine
 from seedbed.train.stages import STAGES
 from seedbed.train.store import live_weights, save_model
 
@@ -58,11 +59,11 @@ class Training:
             engine.data = open_data(context)  # a mixture's schedule refers to the number of steps
         else:
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
-            engine = Engine(config, train, self.steps, recipe.seed, execution, open_data(context), ranks)
+            engine = make_engine(config, train, self.steps, recipe.seed, execution, open_data(context), ranks)
         self.engine = engine
         self.expert_path = context.inputs["count"].path / "ngram.safetensors" if config.prior_order else None
         self.history = History(self.steps)
-        self.looks = Looks(context, engine.model, tokenizer, self.expert_path, self.history)
+        self.looks = Looks(context, tokenizer, self.expert_path, self.history)
         identity = {
             "model": sha256_json(config.to_json()),
             "data": sha256_json({name: output.digest for name, output in context.inputs.items()}),
@@ -110,9 +111,9 @@ class Training:
                 with meters.time("record"):
                     self.record(keep)
                 last_event = now
-            if self.ranks.leads and self.looks.due(self.step):
+            if self.looks.due(self.step):
                 with meters.time("look"):
-                    self.looks.take(meters.standing(self.step))
+                    self.look()
             self.checkpoints.poll()
             asked = self.stop_asked()
             save, leave = self.moments.ask(self.step, asked is not None)
@@ -153,6 +154,11 @@ class Training:
             self.step = 0
             self.meters.restart(0, 0.0)
             self.resume(at_most)
+
+    def look(self) -> None:
+        model = self.engine.whole_model()
+        if model is not None and self.ranks.leads:
+            self.looks.take(self.meters.standing(self.step), model)
 
     def record(self, keep: bool) -> None:
         entry = {

@@ -1,7 +1,11 @@
 """The engine where no rank holds the whole model: the same step, with everything it sums summed over the mesh."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,10 +14,14 @@ from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
 from seedbed.recipe.layout import AUTO, Layout, parse_layout
 from seedbed.recipe.schema import TrainConfig
-from seedbed.train.batch import Batch
+from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
+from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks
+
+if TYPE_CHECKING:
+    from seedbed.train.parallel.whole import WholeModel
 
 
 class ShardedEngine(Engine):
@@ -29,6 +37,8 @@ class ShardedEngine(Engine):
         layout: Layout,
     ) -> None:
         self.layout = layout
+        self.whole: WholeModel | None = None
+        self.row_parts = layout.cp
         super().__init__(config, train, steps, seed, execution, data, ranks)
         self.row_ranks = self.sharded.mesh.row_share
 
@@ -66,7 +76,32 @@ class ShardedEngine(Engine):
         return self.sharded.sum_over_rows(loads)
 
     def restart(self, steps: int) -> None:
-        raise AssertionError("a mesh is built once, for the run")
+        """Back to freshly initialised weights. What is compiled and the mesh stay."""
+        self.sharded.init_weights(self.seed)
+        self.model.zero_grad()
+        self.optimizer = Optimizer(self.model, self.train, steps)
+
+    def whole_model(self) -> Transformer | None:
+        if self.whole is None:
+            from seedbed.train.parallel.whole import WholeModel
+
+            self.whole = WholeModel(self.config, self.model, self.sharded.mesh, self.execution.device)
+        return self.whole.gather()
+
+    @torch.no_grad()
+    def token_losses(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """As one device finds them, on rank 0, which is given the whole model; empty on the others."""
+        model = self.whole_model()
+        if model is None:
+            return np.zeros((0, 0), np.float32), np.zeros((0, 0), bool)
+        losses, asked = [], []
+        for row in range(self.data.loader.plan.rows_at(step)):
+            batch = self.data.rows(step, row, row + 1).to(model.cos_TK.device)
+            x_BTD, values = model.embed(batch.inputs_BT)
+            hidden_BTD = model.hidden(x_BTD, values, documents_BT=batch.documents_BT)
+            losses.append(model.mixed_losses(hidden_BTD, batch.targets_BT, batch.prior_BTP)[0].float().cpu())
+            asked.append(batch.targets_BT.cpu() != IGNORED)
+        return torch.cat(losses).numpy(), torch.cat(asked).numpy()
 
 
 def make_engine(

@@ -72,7 +72,7 @@ class RowAdamW:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         for name, parameter in self.parameters.items():
-            rows, values = touched_rows(local_gradient(name, parameter))
+            rows, values = touched_rows(local_gradient(name, parameter), getattr(parameter, "touched", None))
             touches = self.touches[name].index_select(0, rows) + 1
             second = self.second[name].index_select(0, rows).lerp_(values.square(), 1 - self.beta2)
             self.touches[name].index_copy_(0, rows, touches)
@@ -94,10 +94,13 @@ class RowAdamW:
             self.touches[name].copy_(local(state[f"{name}.touches"]))
 
 
-def touched_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [n] of a table's gradient that the batch touched, ascending, and their float32 gradients [n, D]."""
+def touched_rows(gradient: Tensor, noted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Rows [n] of a table's gradient that the batch touched, ascending, and their float32 gradients [n, D].
+
+    `noted`: the rows, where whoever looked them up kept count (train/parallel/tables.py).
+    """
     if gradient.is_sparse:
         gradient = gradient.coalesce()
         return gradient.indices()[0], gradient.values().float()
-    rows = gradient.ne(0).any(dim=1).nonzero()[:, 0]
+    rows = gradient.ne(0).any(dim=1).nonzero()[:, 0] if noted is None else noted
     return rows, gradient.index_select(0, rows).float()

@@ -73,7 +73,9 @@ def cut_experts(model: Transformer, mesh: DeviceMesh) -> list[str]:
     names = []
     for prefix, stack in expert_stacks(model).items():
         for name, weight in list(stack.named_parameters(recurse=False)):
-            stack.register_parameter(name, nn.Parameter(distribute_tensor(weight, mesh, [Shard(0)], src_data_rank=None)))
+            stack.register_parameter(
+                name, nn.Parameter(distribute_tensor(weight, mesh, [Shard(0)], src_data_rank=None))
+            )
             names.append(f"{prefix}.{name}")
         stack.forward = SpreadExperts(stack, mesh)  # type: ignore[method-assign]
     return names

@@ -12,7 +12,8 @@ from seedbed.train.parallel.ranks import Ranks
 
 
 class Mesh:
-    def __init__(self, layout: Layout, device_type: str) -> None:
+    def __init__(self, layout: Layout, device_type: str, ends: bool = False) -> None:
+        """`ends`: also make groups of the first and the last stage."""
         self.layout = layout
         sharded = layout.fsdp > 1
         sizes = {
@@ -29,6 +30,11 @@ class Mesh:
         self.shards = self.mesh["ep", "fsdp", "cp"]._flatten("shards")
         self.expert_shards = self.mesh["fsdp", "cp"]._flatten("expert_shards")
         self.expert_data = self.mesh["dp", "fsdp", "cp"]._flatten("expert_data")
+        self.ends: dist.ProcessGroup | None = None
+        for column in self.mesh.mesh.flatten(1).T.tolist() if ends else []:
+            group = dist.new_group([column[0], column[-1]])  # all ranks take part in making each
+            if dist.get_rank() in (column[0], column[-1]):
+                self.ends = group
 
     def size(self, name: str) -> int:
         return self[name].size()
@@ -37,6 +43,9 @@ class Mesh:
         return self[name].get_local_rank()
 
     def group(self, name: str) -> dist.ProcessGroup:
+        if name == "ends":
+            assert self.ends is not None
+            return self.ends
         return self[name].get_group()
 
     def __getitem__(self, name: str) -> DeviceMesh:

@@ -54,18 +54,33 @@ def sum_gradients(model: nn.Module, ranks: Ranks) -> None:
         if gradient is None:
             continue
         if gradient.is_sparse:
-            indices, values = gradient._indices().contiguous(), gradient._values().contiguous()
-            all_indices = [torch.empty_like(indices) for _ in range(ranks.world)]
-            all_values = [torch.empty_like(values) for _ in range(ranks.world)]
-            dist.all_gather(all_indices, indices)
-            dist.all_gather(all_values, values)
-            parameter.grad = torch.sparse_coo_tensor(torch.cat(all_indices, 1), torch.cat(all_values), gradient.shape)
+            parameter.grad = gather_sparse(gradient, ranks)
         else:
             dense.append(gradient)
     flat = torch.cat([g.flatten() for g in dense])
     dist.all_reduce(flat)
     for gradient, summed in zip(dense, flat.split([g.numel() for g in dense]), strict=True):
         gradient.copy_(summed.view_as(gradient))
+
+
+def gather_sparse(gradient: Tensor, ranks: Ranks) -> Tensor:
+    """All ranks' rows of a table's gradient. Ranks may hold different numbers of them: micro-batches are merged when added."""
+    indices, values = gradient._indices(), gradient._values()
+    counts = torch.zeros(ranks.world, dtype=torch.int64, device=values.device)
+    counts[ranks.rank] = values.shape[0]
+    dist.all_reduce(counts)
+    held = counts.tolist()
+    most = max(held)
+    sent_indices = indices.new_zeros(1, most)
+    sent_values = values.new_zeros(most, values.shape[1])
+    sent_indices[:, : held[ranks.rank]], sent_values[: held[ranks.rank]] = indices, values
+    all_indices = [torch.empty_like(sent_indices) for _ in held]
+    all_values = [torch.empty_like(sent_values) for _ in held]
+    dist.all_gather(all_indices, sent_indices)
+    dist.all_gather(all_values, sent_values)
+    rows = torch.cat([part[:, :n] for part, n in zip(all_indices, held, strict=True)], dim=1)
+    found = torch.cat([part[:n] for part, n in zip(all_values, held, strict=True)])
+    return torch.sparse_coo_tensor(rows, found, gradient.shape)
 
 
 def sum_scalars(values: Tensor, ranks: Ranks) -> Tensor:

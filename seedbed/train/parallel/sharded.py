@@ -26,6 +26,8 @@ from seedbed.train.parallel.stage import Stage, keep_stage, split_layers
 from seedbed.train.parallel.tables import Table, make_dense, share_touched
 from seedbed.train.parallel.tensor import cut_by_heads_and_channels
 
+TIED = "embedding.weight"  # held by the first and the last stage where it is the head as well
+
 
 class Sharded:
     def __init__(
@@ -33,7 +35,7 @@ class Sharded:
     ) -> None:
         """`seed`: None leaves the weights on the meta device (or unset), to be counted or loaded."""
         self.config, self.layout, self.device, self.bfloat16 = config, layout, device, bfloat16
-        self.mesh = mesh = Mesh(layout, torch.device(device).type)
+        self.mesh = mesh = Mesh(layout, torch.device(device).type, ends=config.tied_head and layout.pp > 1)
         with torch.device("meta"):
             self.model = model = Transformer(config)
         make_dense(model)
@@ -53,7 +55,8 @@ class Sharded:
         self.pipeline = Pipeline(self.stage, mesh, config, device) if layout.pp > 1 else None
         if seed is not None:
             self.stage.to_empty(device=device)
-            model.tie_head()
+            if model.embedding is not None and model.head is not None:
+                model.tie_head()
             self.init_weights(seed)
 
     def shard_weights(self) -> None:
@@ -64,7 +67,9 @@ class Sharded:
         keep = MixedPrecisionPolicy(cast_forward_inputs=False)
         if self.spread_experts:
             for stack in expert_stacks(model).values():
-                fully_shard(stack, mesh=self.mesh.weights_mesh(experts=True), mp_policy=policy if self.bfloat16 else keep)
+                fully_shard(
+                    stack, mesh=self.mesh.weights_mesh(experts=True), mp_policy=policy if self.bfloat16 else keep
+                )
         for i in model.present:
             fully_shard(model.layers[i], mesh=mesh, mp_policy=policy if self.bfloat16 else keep)
         # tables that tensor parallelism has cut already give views, which FSDP's hooks warn of: the root holds those
@@ -142,6 +147,8 @@ class Sharded:
             sum_flat([local(named[name].grad) for name in self.partial_in_tp], self.mesh.group("tp"))
         if self.layout.pp > 1 and self.shared_by_stages:
             sum_flat([local(named[name].grad) for name in self.shared_by_stages], self.mesh.group("pp"))
+        if self.layout.pp > 1 and self.config.tied_head and TIED in named:
+            dist.all_reduce(local(named[TIED].grad), group=self.mesh.group("ends"))
         share_touched(self.model, self.mesh.group("data"))
 
     @torch.no_grad()
@@ -160,7 +167,10 @@ class Sharded:
         if isinstance(parameter, DTensor):
             for size, placement in zip(parameter.device_mesh.shape, parameter.placements, strict=True):
                 ranks //= 1 if placement.is_replicate() else size
-        return ranks if name in self.shared_by_stages else ranks // self.layout.pp
+        if name in self.shared_by_stages:
+            return ranks
+        stages = 2 if name == TIED and self.config.tied_head and self.layout.pp > 1 else 1
+        return ranks * stages // self.layout.pp
 
 
 def local(tensor: Tensor | None) -> Tensor:

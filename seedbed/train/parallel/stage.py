@@ -23,7 +23,7 @@ def split_layers(config: TransformerConfig, stages: int) -> list[range]:
 
 
 def keep_stage(model: Transformer, layers: range) -> list[str]:
-    """Take from `model` what this stage does not use. Gives the names of parameters that other stages hold as well."""
+    """Take from `model` what this stage does not use. Gives the names of parameters that every other stage holds as well."""
     config = model.config
     first, last = layers.start == 0, layers.stop == config.layers
     shared = ["residual_scale", "input_scale"] if config.residual_scalars else []
@@ -33,16 +33,18 @@ def keep_stage(model: Transformer, layers: range) -> list[str]:
             if i in config.value_layers:
                 del model.value_embeddings[str(i)]
     model.present = layers
-    if config.tied_head and (first or last):
-        # the table is looked up by the first stage and is the head of the last
-        shared.append("embedding.weight")
-    elif not first:
+    tied = config.tied_head and (
+        first or last
+    )  # the table that is looked up by the first stage is the head of the last
+    if not (first or tied):
         leave_out(model, "embedding")
+    if not (last or tied):
+        leave_out(model, "head")
     if not first:
         model.ngram_embeddings = nn.ModuleDict()
         leave_out(model, "position_embedding", "segment_embedding", "embedding_norm")
     if not last:
-        leave_out(model, "final_norm", "head_transform", "prior_gate", *(() if config.tied_head else ("head",)))
+        leave_out(model, "final_norm", "head_transform", "prior_gate")
     return shared
 
 

@@ -1,0 +1,109 @@
+"""Trains a small model for some steps in any layout: what every test here runs, on one process or as a rank of several."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from seedbed.model.config import ARCHITECTURES, ExpertsConfig, LatentConfig, TransformerConfig
+from seedbed.recipe.schema import TrainConfig
+from seedbed.train.batch import IGNORED, Batch
+from seedbed.train.engine import Engine, Execution
+from seedbed.train.parallel import Ranks
+from seedbed.train.sharded_engine import make_engine
+
+ROWS, CONTEXT, VOCABULARY = 8, 32, 150  # a vocabulary that is padded, so that a rank of tp holds padding
+BASE = TransformerConfig(VOCABULARY, 4, 32, 4, 2, 64, CONTEXT)
+EXPERTS = ExpertsConfig(4, 2, 32, shared_experts=1, dense_layers=1, bias_rate=0.01)
+MODELS = {
+    # value embeddings, x0, hashed n-grams, the n-gram expert's mixture. Output projections that start at zero would leave the
+    # first gradients behind them zero but for rounding, which Adam makes as large as any other
+    "seedbed": replace(ARCHITECTURES["seedbed"](BASE), ngram_rows=64, prior_order=3, zero_output_init=False),
+    "llama": ARCHITECTURES["llama"](BASE),
+    "gpt2": ARCHITECTURES["gpt2"](BASE),
+    "experts": replace(ARCHITECTURES["llama"](BASE), experts=EXPERTS),
+    "latent experts": replace(
+        ARCHITECTURES["llama"](BASE), experts=replace(EXPERTS, z_loss_weight=0.01), latent=LatentConfig(16, 8, 8, 8)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    layout: str
+    model: str
+    optimizer: str = "muon"
+    documents: bool = False
+    steps: int = 10
+    precision: str = "float32"
+
+
+class Rows:
+    """Like TrainingData: batches are a function of the step alone."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.config = case, MODELS[case.model]
+        self.loader = SimpleNamespace(batch_rows=ROWS, context=CONTEXT, plan=SimpleNamespace(rows_at=lambda step: ROWS))
+
+    def whole(self, step: int) -> Batch:
+        generator = torch.Generator().manual_seed(step)
+        # text with a pattern to learn: each token is near the one before
+        steps = torch.randint(0, 7, (ROWS, CONTEXT + 1), generator=generator)
+        windows = steps.cumsum(1) % VOCABULARY
+        targets = windows[:, 1:].clone()
+        targets[:, ::5] = IGNORED
+        documents = prior = None
+        if self.case.documents:
+            documents = (torch.rand(ROWS, CONTEXT, generator=generator) < 0.1).long().cumsum(1)
+        if self.config.prior_order:
+            masses = torch.rand(ROWS, CONTEXT, self.config.prior_order - 1, generator=generator)
+            prior = torch.cat((-5 * torch.rand(ROWS, CONTEXT, 1, generator=generator), masses), dim=2)
+        return Batch(windows[:, :-1].contiguous(), targets, prior, documents)
+
+    def num_targets(self, step: int) -> int:
+        return int((self.whole(step).targets_BT != IGNORED).sum())
+
+    def rows(self, step: int, start: int, stop: int) -> Batch:
+        parts = (None if t is None else t[start:stop] for t in vars(self.whole(step)).values())
+        return Batch(*parts)  # type: ignore[arg-type]
+
+
+def make(case: Case, ranks: Ranks) -> Engine:
+    train = TrainConfig(steps=case.steps, optimizer=case.optimizer, parallel=case.layout, grad_clip=0.5)
+    execution = Execution("cpu", case.precision, False, 1, 2)
+    data: Any = Rows(case)
+    return make_engine(MODELS[case.model], train, case.steps, 1, execution, data, ranks)
+
+
+def train(case: Case, ranks: Ranks) -> dict[str, Tensor]:
+    """The loss curve, the gradient norms and the weights at the end (on rank 0)."""
+    engine = make(case, ranks)
+    outcomes = [engine.step(step) for step in range(case.steps)]
+    model = engine.whole_model()
+    weights = {} if model is None else {name: value.clone() for name, value in model.state_dict().items()}
+    loads = torch.tensor([load for loads in engine.model.expert_loads().values() for load in loads])
+    return {
+        "losses": torch.tensor([(o.loss, o.transformer_loss) for o in outcomes]),
+        "norms": torch.tensor([o.gradient_norm for o in outcomes]),
+        **({} if "pp" in case.layout else {"loads": loads}),
+        **weights,
+    }
+
+
+def on_rank(rank: int, world: int, folder: str, cases: list[Case]) -> None:
+    """All cases in one start of the processes: that costs seconds, a case less than one."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    for number, found in enumerate(results(cases, Ranks(rank, world))):
+        if rank == 0:
+            torch.save(found, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+def results(cases: list[Case], ranks: Ranks) -> Iterator[dict[str, Tensor]]:
+    for case in cases:
+        yield train(case, ranks)
