@@ -93,8 +93,8 @@ class Transformer(nn.Module):
                 router.move_bias()
 
     def expert_loads(self) -> dict[int, list[float]]:
-        """Share of the last step's choices that each expert of a layer got, by layer: 1 / num_experts where even."""
-        return {i: (router.load_E / router.load_E.sum()).tolist() for i, router in self.routers().items()}
+        """What each expert of a layer got of the last step's choices, by layer, over the mean: 1 where even, 0 where none."""
+        return {i: (r.load_E / r.load_E.double().mean().clamp(min=1)).tolist() for i, r in self.routers().items()}
 
     def set_rope_tables(self, tokens: int) -> None:
         cos, sin = rope_tables(self.config.rotated_width, self.config.rope_base, self.config.rope_scaling, tokens)

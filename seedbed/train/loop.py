@@ -30,7 +30,7 @@ from seedbed.train.guard import RECORD_FILE, Guard
 from seedbed.train.history import History
 from seedbed.train.looks import Looks
 from seedbed.train.measure import choose_device, model_config, open_data
-from seedbed.train.meters import Meters
+from seedbed.train.meters import Meters, load_meters
 from seedbed.train.parallel import Ranks, join_ranks
 from seedbed.train.sharded_engine import make_engine
 from seedbed.train.stages import STAGES
@@ -167,6 +167,7 @@ class Training:
             "lr": round(self.lr_fraction * self.engine.optimizer.lr.matrix, 8),
             "gradient_norm": self.history.last_norm(self.step - 1),
             **self.meters.rate(self.step),
+            **load_meters(self.engine.model.expert_loads()),
         }
         if keep:
             self.history.records.append(entry)

@@ -62,11 +62,11 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
     config = replace(config, causal=causal, ngram_rows=model.ngram_rows or 0, prior_order=model.prior_order or 0)
     config = replace(config, experts=experts_config(model), latent=latent_config(model))
     if config.experts and not config.experts.dense_layers:
-        config = replace(
-            config, mlp_width=config.experts.expert_width
-        )  # what published configurations say without dense layers
+        # without dense layers their width says nothing: published configurations then name the experts'
+        config = replace(config, mlp_width=config.experts.expert_width)
     # the latents' norms take the place of QK-norm, and a cache of latents could not hold value embeddings
-    return replace(config, qk_norm=False, value_embeddings=False) if config.latent else config
+    without = {"qk_norm": False, "qk_norm_weights": False, "value_embeddings": False}
+    return replace(config, **without) if config.latent else config
 
 
 def open_data(context: StageContext) -> TrainingData:

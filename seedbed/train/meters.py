@@ -6,6 +6,18 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def load_meters(loads: dict[int, list[float]]) -> dict[str, Any]:
+    """Of the loads of each layer's experts (1: the mean): the least and the most in any layer, and both by layer."""
+    if not loads:
+        return {}
+    extremes = [(round(min(load), 3), round(max(load), 3)) for load in loads.values()]
+    return {
+        "expert_load_least": min(least for least, _ in extremes),
+        "expert_load_most": max(most for _, most in extremes),
+        "expert_loads": extremes,
+    }
+
+
 class Meters:
     """`tokens_before(step)`: those of all batches before it. `peak`: FLOP/s that the ranks' devices reach together."""
 
