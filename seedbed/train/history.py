@@ -62,9 +62,10 @@ class History:
         return {name: torch.from_numpy(getattr(self, name)) for name in PER_STEP}
 
     def take_over(self, other: "History", step: int) -> None:
-        """The losses and batches of another training up to `step`."""
-        self.batches[:step] = other.batches[:step]
-        self.losses[:step], self.transformer_losses[:step] = other.losses[:step], other.transformer_losses[:step]
+        """What another training recorded of its steps before `step`."""
+        theirs = other.tensors()
+        for name, values in self.tensors().items():
+            values[:step] = theirs[name][:step]
 
     def restore(self, tables: dict[str, Any], step: int) -> None:
         """Go on from `step`; `tensors()` are filled."""

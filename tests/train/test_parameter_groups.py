@@ -10,7 +10,7 @@ from seedbed.model.config import ARCHITECTURES, TransformerConfig
 from seedbed.model.transformer import Transformer
 from seedbed.recipe.schema import TrainConfig
 from seedbed.train.optimizers import Optimizer
-from seedbed.train.optimizers.group import split_parameters
+from seedbed.train.optimizers.group import LearningRates, derive_learning_rates, split_parameters
 
 BASE = TransformerConfig(96, 2, 32, 2, 2, 64, 16)
 MODELS = {name: build(BASE) for name, build in ARCHITECTURES.items()}
@@ -68,3 +68,18 @@ def test_a_step_moves_every_parameter(optimizer: str) -> None:
         chosen.step(step)
         model.zero_grad()
     assert [name for name, value in model.named_parameters() if torch.equal(value, before[name])] == []
+
+
+def test_learning_rates_follow_the_width_by_their_rules_and_yield_to_the_recipe() -> None:
+    def rates(width: int, optimizer: str, architecture: str = "seedbed", **fields: float) -> LearningRates:
+        config = ARCHITECTURES[architecture](replace(BASE, width=width))
+        return derive_learning_rates(config, TrainConfig(steps=1, optimizer=optimizer, **fields))  # type: ignore[arg-type]
+
+    assert rates(768, "muon") == LearningRates(matrix=0.02, table=0.3, head=0.008, scalar=0.01)
+    narrow, wide = rates(192, "muon"), rates(768, "muon")
+    assert (narrow.matrix, narrow.table, narrow.head) == (wide.matrix, 2 * wide.table, 2 * wide.head)
+    assert rates(128, "adamw").matrix == 0.006 and rates(256, "adamw").matrix == 0.003
+    assert rates(128, "adamw", "llama").matrix == 0.003
+    assert rates(128, "muon", "llama").table == pytest.approx(rates(128, "muon").table / 40)
+    chosen = rates(256, "muon", matrix_lr=0.5, embedding_lr=0.25, head_lr=0.125)
+    assert chosen == LearningRates(0.5, 0.25, 0.125, 0.01)

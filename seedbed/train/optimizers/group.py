@@ -26,22 +26,19 @@ class LearningRates:
 
 
 def derive_learning_rates(config: TransformerConfig, train: TrainConfig) -> LearningRates:
-    """Muon's .02 holds at every width; tables and head go with (width / 768)^-1/2 (nanochat).
+    """The rates that transfer over widths (docs/training.md, "Optimizers"; bench/transfer.py).
 
-    Plain AdamW follows Step Law (Li et al. 2025): 1.79 N^-.713 D^.307 would need the horizon, so the width rule
-    3e-3 (width / 128)^-1 stands for it: 3e-3 is a common value at width 128, not tuned here.
+    Muon's .02 holds at every width; tables and head go with (width / 768)^-1/2 (nanochat), the tables' also with the size
+    their vectors begin at. AdamW's matrices go with 1 / width (Yang et al. 2022, table 3): .012 at width 64 was the best of
+    .003 to .024 for the default architecture, .006 of .003 to .012 for Llama's, whose matrices begin smaller
+    (docs/experiments/optimizers.md); its tables and head take the rates that go with Muon.
     """
-    if train.optimizer == "muon":
-        scale = (config.width / 768) ** -0.5
-        derived = LearningRates(0.02, 0.3 * scale, 0.008 * scale, 0.01)
-    else:
-        base = 3e-3 * (config.width / 128) ** -1
-        derived = LearningRates(base, base, base, base)
+    scale = (config.width / 768) ** -0.5
+    default = config.zero_output_init
+    matrix = 0.02 if train.optimizer == "muon" else (0.012 if default else 0.006) * 64 / config.width
+    table = 0.3 * scale * (1.0 if default else 0.02 / 0.8)  # their vectors begin with a deviation of .8, or GPT-2's .02
     return LearningRates(
-        train.matrix_lr or derived.matrix,
-        train.embedding_lr or derived.table,
-        train.head_lr or derived.head,
-        derived.scalar,
+        train.matrix_lr or matrix, train.embedding_lr or table, train.head_lr or 0.008 * scale, scalar=0.01
     )
 
 
@@ -56,13 +53,11 @@ class Optimizer:
         self.matrices: Muon | AdamW
         if train.optimizer == "muon":
             self.matrices = Muon(groups.matrices, train.weight_decay or 0.0, POLAR_STEPS)
-            self.head = AdamW(groups.head, (0.8, 0.95), 1e-10, 0.0)
-            self.scalars = AdamW(groups.scalars, (0.9, 0.95), 1e-10, 0.0)
         else:
             decay = 0.1 if train.weight_decay is None else train.weight_decay
             self.matrices = AdamW(groups.matrices, (0.9, 0.95), 1e-8, decay)
-            self.head = AdamW(groups.head, (0.9, 0.95), 1e-8, decay)
-            self.scalars = AdamW(groups.scalars, (0.9, 0.95), 1e-8, 0.0)
+        self.head = AdamW(groups.head, (0.8, 0.95), 1e-10, 0.0)
+        self.scalars = AdamW(groups.scalars, (0.9, 0.95), 1e-10, 0.0)
 
     def step(self, step: int) -> float:
         """Apply the gradients of `step` (counted from 0); give the share of the peak learning rate that was used."""
