@@ -56,9 +56,9 @@ def resolve_latent(model: ModelConfig, heads: int, head_width: int) -> dict[str,
     if model.attention == "gqa":
         refuse_unused(model, LATENT_FIELDS, 'only latent attention has it: set model.attention = "mla" as well')
         return {}
-    if model.architecture == "gpt2":
+    if model.architecture in ("gpt2", "bert"):
         raise InputError(
-            'model.attention: "mla" needs RoPE, and gpt2 learns its positions: choose another architecture'
+            f'model.attention: "mla" needs RoPE, and {model.architecture} learns its positions: choose another architecture'
         )
     if model.kv_heads not in (None, heads):
         raise InputError(

@@ -65,8 +65,9 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
         # without dense layers their width says nothing: published configurations then name the experts'
         config = replace(config, mlp_width=config.experts.expert_width)
     # the latents' norms take the place of QK-norm, and a cache of latents could not hold value embeddings
-    without = {"qk_norm": False, "qk_norm_weights": False, "value_embeddings": False}
-    return replace(config, **without) if config.latent else config
+    if config.latent:
+        config = replace(config, qk_norm=False, qk_norm_weights=False, value_embeddings=False)
+    return config
 
 
 def open_data(context: StageContext) -> TrainingData:
