@@ -25,7 +25,8 @@ from seedbed.run.machine import describe, measured_peak, usable_cores
 from seedbed.tokens.loader import Loader
 from seedbed.tokens.shards import ShardWriter
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import Execution
 from seedbed.train.measure import model_config
 from seedbed.train.parallel import Ranks
 

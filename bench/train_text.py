@@ -27,7 +27,9 @@ def write_recipe(task: str, folder: Path) -> Path:
     data = folder / "data"
     if task == "mix30":
         if not data.exists():
-            subprocess.run([sys.executable, ROOT / "bench/prepare_mix30.py", "--data", SHARED, "--out", data], check=True)
+            subprocess.run(
+                [sys.executable, ROOT / "bench/prepare_mix30.py", "--data", SHARED, "--out", data], check=True
+            )
         names = ("encyclopedia", "books", "python")
         sources = [data / f"train-{name}.jsonl" for name in names]
         held_out = [data / f"held-out-{name}.jsonl" for name in names]

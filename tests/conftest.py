@@ -282,6 +282,7 @@ def write_measure(path: Path) -> dict[str, Any]:
             "precision": "float32",
             "compile": compiled,
             "micro_batch_rows": 8,
+            "recompute": "none",
             "first_step_seconds": 0.4,
             "step_seconds": step,
         }

@@ -3,8 +3,8 @@
     forward:   for each chunk of tokens: logits -> log-sum-exp and the target's logit; the logits are dropped
     backward:  for each chunk: the logits again -> probabilities - onehot -> the gradients of hidden states and weight
 
-One product more than keeping the logits (8 instead of 6 N D V FLOPs) for chunk x V numbers in memory instead of N x V. The gradient
-of every row may have its own scale upstream. bench/cross_entropy.py compares it with the plain form.
+One product more than keeping the logits (8 instead of 6 N D V FLOPs), for chunk x V numbers in memory instead of N x V. The
+gradient of every row may have its own scale upstream. bench/cross_entropy.py compares it with the plain form.
 """
 
 from typing import Any

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.model.attention import Positions
+from seedbed.model.chunked_loss import chunked_loss, softcapped
 from seedbed.model.config import TransformerConfig
 from seedbed.model.experts import MixtureOfExperts, Router
 from seedbed.model.head_loss import IGNORED, head_loss
@@ -36,6 +37,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
+        self.loss_chunk_tokens = 0  # tokens whose logits the loss holds at once; 0: all of them
         V, D = config.padded_vocab_size, config.width
         sparse = not config.tied_head  # a tied table also serves as the head, whose gradient is dense
         self.embedding = nn.Embedding(V, D, sparse=sparse)
@@ -186,8 +188,7 @@ class Transformer(nn.Module):
         return x_BTD
 
     def cap(self, logits: Tensor) -> Tensor:
-        softcap = self.config.logit_softcap
-        return softcap * torch.tanh(logits / softcap) if softcap else logits
+        return softcapped(logits, self.config.logit_softcap)
 
     def mixed_losses(self, hidden_BTD: Tensor, targets_BT: Tensor, prior_BTP: Tensor | None) -> tuple[Tensor, Tensor]:
         """Negative log-likelihoods [B, T] in nats of each target: of the prediction, and of the transformer alone.
@@ -206,12 +207,12 @@ class Transformer(nn.Module):
         """Negative log-likelihood [B, T] in nats of each target under the transformer alone, 0 where it is IGNORED."""
         V, softcap = self.config.vocab_size, self.config.logit_softcap
         hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
-        if (
-            hidden_ND.device.type == "cpu"
-            and hidden_ND.dtype == torch.float32
-            and not softcap
-            and self.head.bias is None
-        ):
+        bias_V = None if self.head.bias is None else self.head.bias[:V]
+        if self.loss_chunk_tokens and len(hidden_ND) > self.loss_chunk_tokens:
+            size, weight_VD = self.loss_chunk_tokens, self.head.weight[:V]
+            return chunked_loss(hidden_ND, weight_VD, targets_N, size, bias_V, softcap).view_as(targets_BT)
+        plain = not softcap and bias_V is None and not torch.is_autocast_enabled(hidden_ND.device.type)
+        if plain and hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32:
             return head_loss(hidden_ND, self.head.weight[:V], targets_N).view_as(targets_BT)
         logits_NV = self.cap(self.head(hidden_ND).float())[:, :V]
         return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="none").view_as(targets_BT)

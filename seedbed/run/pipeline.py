@@ -73,6 +73,7 @@ def apply_measured(recipe: Recipe, measured: dict[str, Any]) -> Recipe:
     updates: dict[str, Any] = {name: None for name in HORIZONS}
     updates |= {"steps": measured["steps"], "precision": measured["precision"], "threads": measured["threads"]}
     updates |= {"compile": "on" if measured["compile"] else "off", "micro_batch_rows": measured["micro_batch_rows"]}
+    updates |= {"recompute": measured["recompute"]}
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=updates)})
 
 

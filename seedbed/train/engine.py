@@ -15,21 +15,13 @@ from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.batch_digest import MODULUS, batch_digest
 from seedbed.train.data import TrainingData
+from seedbed.train.execution import Execution, loss_chunk
+from seedbed.train.float8 import use_float8
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.host_memory import keep_freed_memory
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks, gather_rows, sum_gradients, sum_scalars
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How the arithmetic runs here; none of it changes what is computed beyond rounding."""
-
-    device: str
-    precision: str  # float32 or bfloat16
-    compile: bool
-    threads: int
-    micro_batch_rows: int
+from seedbed.train.recompute import recompute_layers
 
 
 @dataclass(frozen=True)
@@ -80,7 +72,12 @@ class Engine:
         self.optimizer = Optimizer(self.model, train, steps)
 
     def build(self) -> Transformer:
-        model = build_model(self.config, self.seed, self.execution.device)
+        execution = self.execution
+        model = build_model(self.config, self.seed, execution.device)
+        model.loss_chunk_tokens = loss_chunk(self.config, execution)
+        if execution.precision == "float8":
+            use_float8(model)
+        recompute_layers(model.layers, execution.recompute)
         self.hidden = torch.compile(model.hidden, dynamic=False) if self.execution.compile else model.hidden
         return model
 

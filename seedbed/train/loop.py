@@ -25,7 +25,8 @@ from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.autopsy import examine
 from seedbed.train.branch import find_checkpoint, keep_checkpoints, saved_steps
 from seedbed.train.checkpoints import Checkpoints, Moments
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import execution_of
 from seedbed.train.guard import RECORD_FILE, Guard
 from seedbed.train.history import History
 from seedbed.train.looks import Looks
@@ -52,7 +53,7 @@ class Training:
         tokenizer = Tokenizer.load(self.tokenizer_path)
         config = model_config(recipe, tokenizer.vocab_size)
         device = choose_device(train.device)
-        execution = Execution(device, train.precision, train.compile == "on", train.threads, train.micro_batch_rows)
+        execution = execution_of(train, device)
         engine: Engine | None = context.state.pop("engine", None)
         if engine is not None and (engine.config, engine.execution) == (config, execution) and ranks.world == 1:
             engine.restart(self.steps)

@@ -28,10 +28,13 @@ from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.data_order import open_loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import Execution, lighter
+from seedbed.train.float8 import has_float8
 from seedbed.train.model_parts import attention_parts, experts_config, latent_config
 from seedbed.train.objectives import make_objective
 from seedbed.train.parallel import Ranks
+from seedbed.train.recompute import Recompute
 
 WARM_STEPS = 3
 MEASURED_SECONDS = 2.0
@@ -118,7 +121,8 @@ def run_measure(context: StageContext) -> dict[str, Any]:
         return seconds
 
     micro_rows = train.micro_batch_rows or rows
-    base = Execution(device, precisions[0], False, threads, micro_rows)
+    recompute: Recompute = "none" if train.recompute == "auto" else train.recompute
+    base = Execution(device, precisions[0], False, threads, micro_rows, recompute, train.loss_chunk_tokens)
     if train.compile != "on":
         for precision in precisions:
             attempt(replace(base, precision=precision))
@@ -144,6 +148,7 @@ def run_measure(context: StageContext) -> dict[str, Any]:
         "compile": execution.compile,
         "threads": execution.threads,
         "micro_batch_rows": execution.micro_batch_rows,
+        "recompute": execution.recompute,
         "steps": steps,
         "step_seconds": round(step_seconds, 5),
         "seconds": round(time.monotonic() - started, 2),
@@ -156,6 +161,10 @@ def run_measure(context: StageContext) -> dict[str, Any]:
 
 
 def choose_precisions(wanted: str, device: str) -> list[str]:
+    if wanted == "float8" and not has_float8(device):
+        raise InputError(
+            "train.precision: 'float8' needs a GPU of compute capability 8.9 or more: use bfloat16 or auto"
+        )
     if wanted != "auto":
         return [wanted]
     if device == "cuda":
@@ -166,21 +175,23 @@ def choose_precisions(wanted: str, device: str) -> list[str]:
 def time_candidate(
     context: StageContext, config: TransformerConfig, execution: Execution, data: TrainingData
 ) -> tuple[Engine, dict[str, Any]]:
-    """An engine for `execution`, and the median of its step times after warming up. Halves the micro-batch to fit memory."""
+    """An engine for `execution`, made `lighter` until it fits, and the median of its step times after warming up."""
+    recipe = context.recipe
     while True:
         try:
             started = time.monotonic()
-            engine = Engine(config, context.recipe.train, 10**6, context.recipe.seed, execution, data, Ranks())
+            engine = Engine(config, recipe.train, 10**6, recipe.seed, execution, data, Ranks())
             engine.step(0)
             first_step = time.monotonic() - started
             break
         except torch.cuda.OutOfMemoryError:
-            if execution.micro_batch_rows % 2:
+            torch.cuda.empty_cache()
+            smaller = lighter(execution, config.context, recipe.train.recompute == "auto")
+            if smaller is None:
                 raise SeedbedError(
                     "model.size: the model does not fit this GPU's memory: choose a smaller one"
                 ) from None
-            torch.cuda.empty_cache()
-            execution = replace(execution, micro_batch_rows=execution.micro_batch_rows // 2)
+            execution = smaller
     times: list[float] = []
     step = max(1, data.loader.plan.warmup_steps)  # the batch at its full size
     while len(times) < WARM_STEPS + 3 or sum(times[WARM_STEPS:]) < MEASURED_SECONDS:
@@ -193,13 +204,14 @@ def time_candidate(
         "precision": execution.precision,
         "compile": execution.compile,
         "micro_batch_rows": execution.micro_batch_rows,
+        "recompute": execution.recompute,
         "first_step_seconds": round(first_step, 2),
         "step_seconds": round(statistics.median(times[WARM_STEPS:]), 5),
     }
 
 
 def entry_execution(execution: Execution, entry: dict[str, Any]) -> Execution:
-    return replace(execution, micro_batch_rows=entry["micro_batch_rows"])
+    return replace(execution, micro_batch_rows=entry["micro_batch_rows"], recompute=entry["recompute"])
 
 
 def horizon_seconds(recipe: Recipe, config: TransformerConfig, step_seconds: float | None) -> float:

@@ -16,7 +16,8 @@ from seedbed.recipe.layout import AUTO, Layout, parse_layout
 from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import Execution
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks
 

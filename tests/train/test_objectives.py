@@ -24,7 +24,8 @@ from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.tokens.words import WordTable
 from seedbed.train.batch import IGNORED
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import Execution
 from seedbed.train.objectives import (
     Causal,
     CharacterCutter,

@@ -18,7 +18,8 @@ from seedbed.files import read_json, sha256_file
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import describe_files
 from seedbed.train.checkpoints import list_checkpoints
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import Execution
 from seedbed.train.gradients import clip_gradients, gradient_values, norm_of
 from seedbed.train.measure import horizon_steps, model_config, open_data
 from seedbed.train.parallel import Ranks

@@ -12,7 +12,8 @@ from torch import Tensor
 from seedbed.model.config import ARCHITECTURES, ExpertsConfig, LatentConfig, TransformerConfig
 from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import IGNORED, Batch
-from seedbed.train.engine import Engine, Execution
+from seedbed.train.engine import Engine
+from seedbed.train.execution import Execution
 from seedbed.train.parallel import Ranks
 from seedbed.train.sharded_engine import make_engine
 
