@@ -27,12 +27,12 @@ def share_with_ranks(recipe: Recipe, out: Path, outputs: dict[str, StageOutput])
 
 
 def follow_rank_zero(stage: Stage, out: Path) -> None:
-    """What every other rank does: receive the inputs, resume from rank 0's checkpoints, train. It writes nothing."""
+    """What every other rank does: receive the inputs, resume, train. It writes its part of checkpoints."""
     import torch.distributed as dist
 
     from seedbed.train.parallel import join_ranks
 
-    # rank 0 hears the signal too, saves at the end of its step and leaves; the others end with the lost connection
+    # rank 0 hears the signal too, and all save and leave at the same step (train/checkpoints/moments.py)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     join_ranks()

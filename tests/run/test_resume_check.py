@@ -1,0 +1,73 @@
+"""`seedbed verify RUN --resume` finds a run that resumes exactly, and one that loses a batch."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed.files import sha256_file
+from seedbed.run.folder import RunFolder
+from seedbed.run.resume_check import Attempt, Kill, Proof, ResumeCheck, check_resume
+from seedbed.run.resume_text import resume_text
+from seedbed.train.checkpoints import list_checkpoints
+
+
+def test_the_report_says_what_was_killed_and_compared() -> None:
+    result = ResumeCheck(
+        100,
+        [Attempt("chain-1", 1, 0, 3.2, 30), Attempt("chain-1", 1, 29, None, None)],
+        chains=1, weights=6_000, rows=1_600, documents=74, ranks=2, loss_difference=1e-5, weight_difference=1e-3,
+    )  # fmt: skip
+    assert (result.kills, result.to_json()["resumes_exactly"]) == (1, True)
+    text = resume_text(result)
+    assert "resumes exactly: 1 kill, 1 training of 100 steps" in text and "over 1 and 2 ranks: the same batches" in text
+    result.problems.append("chain-1: losses.npy is not that of the unbroken training")
+    assert json.loads(json.dumps(result.to_json()))["resumes_exactly"] is False
+    assert "1 DIFFERENCES" in resume_text(result)
+
+
+@pytest.mark.slow
+def test_a_run_resumes_exactly(finished_run: RunFolder, capsys: pytest.CaptureFixture[str],
+                               monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    from seedbed.cli import main
+
+    before = {path: path.stat().st_mtime_ns for path in finished_run.path.rglob("*")}
+    arguments = ["--resume", "--kills", "3", "--steps", "60", "--ranks", "2", "--json"]
+    monkeypatch.setattr(sys, "argv", ["seedbed", "verify", str(finished_run.path), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["resumes_exactly"] and found["kills"] >= 3
+    assert found["rows"] == 60 * 4 and found["loss_difference"] < 0.01
+    assert {attempt["ranks"] for attempt in found["attempts"]} == {1, 2}
+    assert {path: path.stat().st_mtime_ns for path in finished_run.path.rglob("*")} == before
+    assert not list(finished_run.path.parent.glob("*.resume-*"))
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_lost_is_found(finished_run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kill leaves checkpoints that claim one step more than they trained."""
+    attempt = Proof.attempt
+
+    def attempt_and_forge(self: Proof, folder: RunFolder, ranks: int, *rest: object) -> bool:
+        ended = attempt(self, folder, ranks, *rest)  # type: ignore[arg-type]
+        for checkpoints in folder.stages_path.glob("train-*.partial/checkpoints"):
+            for path in list_checkpoints(checkpoints):
+                claim_a_step_more(path)
+        return ended
+
+    monkeypatch.setattr(Proof, "attempt", attempt_and_forge)
+    monkeypatch.setattr(Proof, "moment", lambda self: Kill("checkpoint", 0.0))
+    result = check_resume(finished_run, kills=1, steps=200, ranks=1)
+    assert {problem.split()[1] for problem in result.problems} >= {"losses.npy", "batches.npy", "model.safetensors"}
+    assert Path(result.kept).is_dir()
+
+
+def claim_a_step_more(checkpoint: Path) -> None:
+    progress = json.loads((checkpoint / "progress.json").read_text())
+    progress["step"] += 1
+    (checkpoint / "progress.json").write_text(json.dumps(progress))
+    files = sorted(file for file in checkpoint.iterdir() if file.name != "SHA256SUMS")
+    (checkpoint / "SHA256SUMS").write_text("".join(f"{sha256_file(file)}  {file.name}\n" for file in files))
