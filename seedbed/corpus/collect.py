@@ -49,7 +49,7 @@ def run_collect(context: StageContext) -> dict[str, Any]:
                 if split or len(sources) == 1:
                     raise InputError(f"{message} Give UTF-8 text, JSON lines or Parquet")
                 context.emit("note", message=message)
-    if not any(summaries[source.name]["documents"] for source in sources):
+    if sources and not any(summaries[source.name]["documents"] for source in sources):
         raise InputError(f"corpus.sources: none of the {len(sources)} sources holds a document that could be read")
 
     def count(key: str) -> int:

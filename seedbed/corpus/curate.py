@@ -66,7 +66,7 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     if context.recipe.corpus.validation:
         require_training_text(decisions, scored)
         require_validation_text(decisions, scored)
-    else:
+    elif context.recipe.corpus.sources:  # else training reads shards that exist already
         hold_out(decisions, scored, context.recipe)
     write_outputs(context, scored, decisions)
     return summarise(context, scored, decisions)

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from seedbed.corpus.store import read_documents
 from seedbed.tokens.reader import ShardReader
-from seedbed.tokens.shards import DOCUMENTS_FILE
 from seedbed.tokens.tokenizer import Tokenizer
 
 UNNAMED = "unnamed"
@@ -49,23 +47,23 @@ def select(folder: Path, max_bytes_per_domain: int, tokenizer: Tokenizer | None 
     exact = tokenizer if tokenizer is not None and tokenizer.exact else None
     room: dict[str, int] = {}  # bytes that a domain still takes
     chosen: dict[str, list[Chosen]] = {}
-    with pq.ParquetFile(folder / DOCUMENTS_FILE) as sidecar:
-        for batch in sidecar.iter_batches(columns=["document", "id", "domain", "num_bytes"]):
-            for number, identity, domain, num_bytes in zip(*(c.to_pylist() for c in batch.columns), strict=True):
-                label = domain_label(domain)
-                left = room.setdefault(label, max_bytes_per_domain)
-                if left <= 0:
-                    continue
-                room[label] -= num_bytes
-                tokens = shards.document_tokens(number)
-                text = b""
-                if exact is not None:
-                    if num_bytes > left:
-                        tokens = tokens[: fitting_tokens(tokens[: left + 1], left, exact)]
-                    text = exact.decode_bytes(tokens)
-                    num_bytes = len(text)
-                if num_bytes:
-                    chosen.setdefault(label, []).append(Chosen(identity, tokens, num_bytes, text))
+    for first, batch in shards.sidecar_batches(["id", "domain", "num_bytes"]):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        for number, (identity, domain, num_bytes) in enumerate(rows, first):
+            label = domain_label(domain)
+            left = room.setdefault(label, max_bytes_per_domain)
+            if left <= 0:
+                continue
+            room[label] -= num_bytes
+            tokens = shards.document_tokens(number)
+            text = b""
+            if exact is not None:
+                if num_bytes > left:
+                    tokens = tokens[: fitting_tokens(tokens[: left + 1], left, exact)]
+                text = exact.decode_bytes(tokens)
+                num_bytes = len(text)
+            if num_bytes:
+                chosen.setdefault(label, []).append(Chosen(identity, tokens, num_bytes, text))
     return {label: join(shards.manifest["eos_id"], documents) for label, documents in sorted(chosen.items())}
 
 

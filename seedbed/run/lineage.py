@@ -6,7 +6,7 @@ Nothing of this is logged while training: batch(step) is a pure function, so it 
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from seedbed.corpus.store import document_parts
 from seedbed.errors import InputError, SeedbedError
 from seedbed.run.folder import RunFolder
 from seedbed.tokens.data_order import open_loader
+from seedbed.tokens.linked import is_linked
 from seedbed.tokens.loader import PADDING
 from seedbed.tokens.shards import MANIFEST_FILE
 from seedbed.tokens.tokenizer import Tokenizer
@@ -151,6 +152,8 @@ class Lineage:
         encoded: np.ndarray | None,
     ) -> TraceResult:
         """`found` with the rest of the trail: the text around the token, the decision, the source."""
+        if is_linked(self.tokenize / TRAIN):
+            return self.read_around(found)
         problems = list(found.problems)
         fields = asdict(found)
         if decision is None:
@@ -184,6 +187,16 @@ class Lineage:
                     "after": text[stop : stop + EXCERPT_BYTES].decode(errors="replace").rstrip("\ufffd"),
                 }
         return TraceResult(**{**fields, "problems": tuple(problems)})
+
+
+    def read_around(self, found: TraceResult) -> TraceResult:
+        """`found` with the text around the token as its shard has it: where the text came from, its maker knows."""
+        shards = self.loader.shards
+        at = self.loader.positions(found.step, found.row, found.row + 1)[0, found.position]
+        _, start, stop = shards.document_at(int(at))
+        before = self.tokenizer.decode(shards.read(max(start, int(at) - EXCERPT_BYTES), int(at)))
+        after = self.tokenizer.decode(shards.read(int(at) + 1, max(int(at) + 1, min(stop - 1, int(at) + EXCERPT_BYTES))))
+        return replace(found, before=before[-EXCERPT_BYTES:], after=after[:EXCERPT_BYTES])
 
 
 def trace(folder: RunFolder, step: int, row: int, position: int) -> TraceResult:

@@ -9,6 +9,7 @@ from seedbed.recipe.schema import Recipe
 from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.loader import DataOrder, Loader
 from seedbed.tokens.mixture import check_names
+from seedbed.tokens.places import is_remote
 
 FETCHED_SHUFFLE_TOKENS = (
     1 << 28
@@ -44,10 +45,6 @@ def check_mixture(recipe: Recipe) -> None:
         known = [source.name for source in name_sources(recipe.corpus)[1]]
         check_names(list(recipe.mixture.weights), known, "mixture.weights")
         check_names(list(recipe.mixture.caps), known, "mixture.caps")
-
-
-def is_remote(path: str) -> bool:
-    return "://" in path
 
 
 def data_key(recipe: Recipe) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from seedbed.errors import InputError
 from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.mixture import Mixture, SourceRows, Weight, check_names, weight_at
 from seedbed.tokens.packing import BestFit, Concatenation, Packing, Piece
+from seedbed.tokens.prefetch import Prefetcher
 from seedbed.tokens.reader import DocumentSpan, Group, ShardReader
 
 PADDING = -1  # among document numbers and positions: no token of the corpus
@@ -69,9 +70,11 @@ class Loader:
         """`steps`: of training, to which a mixture's schedule refers; None where they are not known yet: its start."""
         order = order or DataOrder()
         self.shards = folder if isinstance(folder, ShardReader) else ShardReader(folder)
+        self.steps = steps
         self.plan = BatchPlan(plan) if isinstance(plan, int) else plan
         self.context, self.batch_rows, self.seed, self.order = context, self.plan.rows, seed, order
         self.num_tokens = self.shards.num_tokens
+        self.whole = Group(self.shards.folder.name, 0, self.num_tokens, 0, self.shards.num_documents)
         self.masks = order.document_masks
         self.pads = order.packing == "best-fit"
         self.mixture: Mixture | None = None
@@ -80,9 +83,9 @@ class Loader:
             self.packings = [self._pack(group, f"{group.name}/") for group in groups]
             self.mixture = self._mix([group.name for group in groups], steps)
         else:
-            whole = Group(self.shards.folder.name, 0, self.num_tokens, 0, self.shards.num_documents)
-            self.packings = [self._pack(whole, "")]
+            self.packings = [self._pack(self.whole, "")]
         self.num_rows = sum(packing.num_rows for packing in self.packings)  # of an epoch over everything
+        self.prefetcher = self._prefetch() if any(place.fetched for place in self.shards.places) else None
         self._targets = lru_cache(maxsize=4)(self._count_targets)
 
     def batch(self, step: int) -> np.ndarray:
@@ -91,10 +94,14 @@ class Loader:
 
     def rows(self, step: int, start: int, stop: int) -> np.ndarray:
         """Tokens of rows [start, stop) of the batch: int64 [stop - start, context + 1]."""
+        if self.prefetcher:
+            self.prefetcher.at(step, start, stop)
         return self._tokens(self.pieces(step, start, stop))
 
     def read(self, step: int, start: int, stop: int) -> Rows:
         """Rows [start, stop) of the batch with all that is known of them."""
+        if self.prefetcher:
+            self.prefetcher.at(step, start, stop)
         sources, pieces = self._locate(step, start, stop)
         documents = self._documents(pieces) if self.masks or self.pads else None
         return Rows(self._tokens(pieces), documents, sources if self.mixture else None)
@@ -176,6 +183,33 @@ class Loader:
             return sum(sum(length for _, length in parts) - 1 for parts in pieces)
         documents = self._documents(pieces)
         return int(np.count_nonzero((documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] != PADDING)))
+
+    def _shards_of(self, step: int, start: int, stop: int) -> set[int]:
+        """The shards that rows [start, stop) of the batch are in."""
+        if step >= (self.steps or step + 1) or start >= (stop := min(stop, self.plan.rows_at(step))):
+            return set()
+        parts = [piece for pieces in self.pieces(step, start, stop) for piece in pieces]
+        ends = [(self.shards.shard_of(first), self.shards.shard_of(first + length - 1)) for first, length in parts]
+        return {shard for first, last in ends for shard in range(first, last + 1)}
+
+    def _prefetch(self) -> Prefetcher:
+        """Fetching ahead, within half of the cache. Raises InputError where the cache cannot hold what is read at a time."""
+        width, limit = self.shards.dtype.itemsize, self.shards.manifest["cache_bytes"]
+        sizes = [shard["num_tokens"] * width for shard in self.shards.shards]
+        block = self.order.shuffle_tokens
+        at_a_time = 0
+        for group in self.shards.groups if self.mixture else [self.whole]:
+            window = group.num_tokens if block is None else min(group.num_tokens, block)
+            at_a_time += min(group.num_tokens * width, window * width + 2 * max(sizes))
+        if 2 * at_a_time > limit and sum(sizes) > limit:
+            raise InputError(
+                f"tokens.cache_bytes: {limit:,} bytes, and training reads from {at_a_time:,} bytes of shards at a time and "
+                f"fetches the next: set it to {2 * at_a_time:,}, or lower tokens.shuffle_tokens"
+            )
+        with_index = self.masks and not self.pads
+        return Prefetcher(
+            self._shards_of, lambda shard: self.shards.fetch(shard, with_index), sizes.__getitem__, limit // 2
+        )
 
     def _pack(self, group: Group, prefix: str) -> Packing:
         """The rows of a stretch of the stream; `prefix` names its draws."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seedbed.files import sha256_file
-from seedbed.tokens.places import LocalFolder, Place
+from seedbed.tokens.places import Place, open_places
 from seedbed.tokens.shards import DOCUMENTS_FILE, DTYPES, DocumentRecord, read_manifest
 
 MOST_OPEN_FILES = 1024
@@ -61,8 +61,7 @@ class MappedFiles(Sequence[np.ndarray]):
 class ShardReader:
     """The stream of a folder of shards. Opening checks sizes against the manifest; files are mapped when first read."""
 
-    def __init__(self, folder: Path, places: Sequence[Place] | None = None) -> None:
-        """`places`: where the folders that a linking manifest names lie; default: the folder itself."""
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self.dtype = DTYPES[self.manifest["dtype"]]
@@ -71,7 +70,7 @@ class ShardReader:
         self.shards: list[dict[str, Any]] = self.manifest["shards"]
         self.first_token = np.cumsum([0, *(shard["num_tokens"] for shard in self.shards)])
         self.first_document = np.cumsum([0, *(shard["num_documents"] for shard in self.shards)])
-        self.places: Sequence[Place] = places or [LocalFolder(folder)]
+        self.places = open_places(folder, self.manifest)
         folders = np.array([shard.get("folder", 0) for shard in self.shards])
         self._first_shard = np.searchsorted(folders, np.arange(len(self.places)))  # of each place
         self._check_sizes()
@@ -161,6 +160,25 @@ class ShardReader:
         found = DocumentRecord(**self._row_group(place, group).slice(row, 1).to_pylist()[0])
         return found._replace(document=document)
 
+    def sidecar_batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches of the sidecar's columns, in the order of documents, each with the number of its first document."""
+        for place in range(len(self.places)):
+            number = int(self.first_document[self._first_shard[place]])
+            try:
+                for batch in self._sidecar(place)[0].iter_batches(columns=list(columns)):
+                    yield number, batch
+                    number += len(batch)
+            except (pa.ArrowException, OSError):
+                raise self.places[place].damaged(DOCUMENTS_FILE, "is missing or damaged") from None
+
+    def fetch(self, shard: int, with_index: bool) -> None:
+        """Have a copy of a shard, and of its index, on this disk."""
+        entry, place = self.shards[shard], self.place_of(shard)
+        sizes = dict(expected_sizes(entry, self.dtype.itemsize))
+        place.path(entry["file"], entry["sha256"], sizes[entry["file"]])
+        if with_index:
+            place.path(entry["index"], entry["index_sha256"], sizes[entry["index"]])
+
     def place_of(self, shard: int) -> Place:
         return self.places[self.shards[shard].get("folder", 0)]
 
@@ -180,7 +198,10 @@ class ShardReader:
 
     def _open_tokens(self, shard: int) -> np.ndarray:
         entry, place = self.shards[shard], self.place_of(shard)
-        return self._map(place, entry["file"], entry["sha256"], entry["num_tokens"], self.dtype)
+        tokens = self._map(place, entry["file"], entry["sha256"], entry["num_tokens"], self.dtype)
+        if place.fetched:  # nobody has read it yet
+            check_ids(self, shard, tokens)
+        return tokens
 
     def _open_ends(self, shard: int) -> np.ndarray:
         entry, place = self.shards[shard], self.place_of(shard)
@@ -257,10 +278,15 @@ def verify_shards(folder: Path) -> dict[str, Any]:
     reader = ShardReader(folder)
     for shard in range(len(reader.shards)):
         verify_shard(reader, shard)
-    sidecar = folder / DOCUMENTS_FILE
-    if not sidecar.is_file() or sha256_file(sidecar) != reader.manifest["documents_sha256"]:
-        raise reader.places[0].damaged(DOCUMENTS_FILE, "is missing or corrupted (its SHA-256 is not the manifest's)")
+    for place, entry in zip(reader.places, reader.manifest.get("folders", [reader.manifest]), strict=True):
+        verify_sidecar(place, entry["documents_sha256"])
     return reader.manifest
+
+
+def verify_sidecar(place: Place, expected: str) -> None:
+    path = place.path(DOCUMENTS_FILE, expected, None)
+    if not path.is_file() or sha256_file(path) != expected:
+        raise place.damaged(DOCUMENTS_FILE, "is missing or corrupted (its SHA-256 is not the manifest's)")
 
 
 def verify_shard(reader: ShardReader, number: int) -> None:
@@ -277,7 +303,12 @@ def check_contents(reader: ShardReader, number: int, tokens: np.ndarray, ends: n
     entry, place = reader.shards[number], reader.place_of(number)
     if len(ends) and (int(ends[-1]) != len(tokens) or bool(np.any(np.diff(ends.astype(np.int64)) < 1))):
         raise place.damaged(entry["index"], "does not describe its shard")
-    if len(tokens) and int(tokens.max()) >= reader.manifest["vocab_size"]:
-        raise place.damaged(entry["file"], f"holds ids beyond the vocabulary of {reader.manifest['vocab_size']:,}")
+    check_ids(reader, number, tokens)
     if bool(np.any(tokens[ends.astype(np.int64) - 1] != reader.manifest["eos_id"])):
         raise place.damaged(entry["file"], "has a document without its end-of-text token")
+
+
+def check_ids(reader: ShardReader, number: int, tokens: np.ndarray) -> None:
+    if len(tokens) and int(tokens.max()) >= reader.manifest["vocab_size"]:
+        what = f"holds ids beyond the vocabulary of {reader.manifest['vocab_size']:,}"
+        raise reader.place_of(number).damaged(reader.shards[number]["file"], what)

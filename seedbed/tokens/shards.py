@@ -6,10 +6,12 @@
     FOLDER/documents.parquet  document number in shard order -> id, source, domain, tokens, bytes
 
 A document lies in one shard; the shards joined in order are the stream that the loader cuts into windows. Where a
-mixture weighs sources, the documents come grouped: `groups` in the manifest names each stretch of the stream.
+mixture weighs sources, the documents come grouped: `groups` in the manifest names each stretch of the stream. A manifest
+may also link shards that lie elsewhere: `folders` names the places, and each shard its `folder`.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,21 +180,38 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise damaged(path, "is missing")
-    manifest = read_json(path)
+    return check_manifest(read_json(path), lambda what: damaged(path, what))
+
+
+def check_manifest(manifest: Any, error: Callable[[str], SeedbedError]) -> dict[str, Any]:
+    """`manifest` if it can be one; else raises what `error` makes of the reason."""
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise damaged(path, f"is not a manifest of format {FORMAT}")
+        raise error(f"is not a manifest of format {FORMAT}")
     missing = MANIFEST_FIELDS - manifest.keys()
     if missing:
-        raise damaged(path, f"lacks fields ({', '.join(sorted(missing))})")
-    shards = manifest["shards"]
+        raise error(f"lacks fields ({', '.join(sorted(missing))})")
+    shards, folders = manifest["shards"], manifest.get("folders")
     if manifest["dtype"] not in list(DTYPES) or not isinstance(shards, list) or not all(map(describes_shard, shards)):
-        raise damaged(path, "does not describe its shards")
+        raise error("does not describe its shards")
+    if folders is not None and not links_folders(shards, folders):
+        raise error("does not describe the folders that it links")
     for name in ("num_tokens", "num_documents"):
         if sum(shard[name] for shard in shards) != manifest[name]:
-            raise damaged(path, "has totals that are not the sums of its shards")
+            raise error("has totals that are not the sums of its shards")
         if "groups" in manifest and sum_of(manifest["groups"], name) != manifest[name]:
-            raise damaged(path, "has groups that are not the whole of its stream")
+            raise error("has groups that are not the whole of its stream")
     return manifest
+
+
+def links_folders(shards: list[dict[str, Any]], folders: Any) -> bool:
+    """Whether `folders` are paths with the hashes of their sidecars, and each shard names one, in their order."""
+    if not isinstance(folders, list) or not folders:
+        return False
+    texts = ("name", "path", "documents_sha256")
+    if not all(isinstance(f, dict) and all(isinstance(f.get(name), str) for name in texts) for f in folders):
+        return False
+    numbers: list[Any] = [shard.get("folder", -1) for shard in shards]
+    return all(isinstance(n, int) and 0 <= n < len(folders) for n in numbers) and numbers == sorted(numbers)
 
 
 def sum_of(groups: Any, name: str) -> int | None:

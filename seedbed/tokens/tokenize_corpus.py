@@ -20,6 +20,7 @@ from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
 from seedbed.tokens.document_sorter import DocumentSorter, Entry
 from seedbed.tokens.kept_documents import SplitSize, read_rows, split_sizes
+from seedbed.tokens.linked import link_shards, links_key
 from seedbed.tokens.packing import write_best_fit
 from seedbed.tokens.reader import ShardReader
 from seedbed.tokens.shards import ShardWriter, token_dtype
@@ -32,8 +33,18 @@ TRAIN = "train"
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    folder = context.inputs["curate"].path
     tokenizer = Tokenizer.load(context.inputs["tokenizer"].path / TOKENIZER_FILE)
+    if context.recipe.tokens.shards:
+        summary = link_shards(context, tokenizer)
+    else:
+        summary = encode_documents(context, tokenizer)
+    summary[TRAIN] |= pack(context, summary[TRAIN]["folder"])
+    return {"vocab_size": tokenizer.vocab_size, "dtype": str(token_dtype(tokenizer.vocab_size).name), "splits": summary}
+
+
+def encode_documents(context: StageContext, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Shards of what `curate` kept; gives each split's counts."""
+    folder = context.inputs["curate"].path
     sizes = split_sizes(folder)
     if TRAIN not in sizes:
         raise InputError(
@@ -61,12 +72,10 @@ def run(context: StageContext) -> dict[str, Any]:
             done += num_bytes
             num_tokens += len(tokens)
         context.progress(done, total, "bytes", tokens=num_tokens)
-    summary = {
+    return {
         name: write_split(context, tokenizer, folders[name], sorters[name], by if name == TRAIN else None)
         for name in sorted(sizes)
     }
-    summary[TRAIN] |= pack(context, folders[TRAIN])
-    return {"vocab_size": tokenizer.vocab_size, "dtype": str(token_dtype(tokenizer.vocab_size).name), "splits": summary}
 
 
 def write_split(
@@ -139,7 +148,9 @@ def require_space(
 def tokenize_config(recipe: Recipe) -> Any:
     """What the shards and what lies beside them depend on."""
     config: dict[str, Any] = {"seed": recipe.seed}
-    if recipe.mixture.weights and not recipe.tokens.shards:
+    if recipe.tokens.shards:
+        config["shards"] = links_key(recipe)
+    elif recipe.mixture.weights:
         config["by"] = recipe.mixture.by
     if recipe.tokens.packing == "best-fit":
         config["packing"] = window_tokens(recipe)
