@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.model.config import TransformerConfig
+from seedbed.model.flex import flex_attend, suits_flex
 from seedbed.model.rope import rotate
 
 # Below this many keys a plain softmax, which the compiler fuses, beats the CPU's flash attention, whose backward pass
@@ -128,12 +129,15 @@ def attend(
         S = T + window - 1
         k_BGSK, v_BGSK = k_BGSK[:, :, -S:], v_BGSK[:, :, -S:]
         documents_BS = None if documents_BS is None else documents_BS[:, -S:]
+    plain = causal and T == S and documents_BS is None and (not window or window >= S)
+    if not plain and (window or documents_BS is not None) and suits_flex(q_BHTK, k_BGSK):
+        return flex_attend(q_BHTK, k_BGSK, v_BGSK, causal, window, documents_BS)
     if q_BHTK.shape[1] != k_BGSK.shape[1]:
         groups = q_BHTK.shape[1] // k_BGSK.shape[1]
         k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
         v_BGSK = v_BGSK.repeat_interleave(groups, dim=1)
     if q_BHTK.device.type != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
-        if causal and T == S and documents_BS is None and (not window or window >= S):
+        if plain:
             return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)
         blocked = blocked_keys(T, S, q_BHTK.device, causal, window, documents_BS)
         return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, None if blocked is None else ~blocked)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seedbed.model.attention import attend
+from seedbed.model.flex import block_mask, flex_attend
 
 K, HEADS, GROUPS, ROWS = 8, 4, 2, 2
 
@@ -51,3 +52,36 @@ def test_attention_sees_what_it_may(
         documents = torch.tensor([[0] * 9 + [1] * 11 + [-1] * 4, [0] * 1 + [1] * 2 + [2] * 21])
     found = attend(q, k, v, causal, window, documents)
     torch.testing.assert_close(found.double(), plain(q, k, v, causal, window, documents), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [0, 5])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.filterwarnings("ignore:.*flex_attention called without torch.compile")
+@torch.no_grad()
+def test_flex_attention_sees_the_same(packed: bool, window: int, causal: bool) -> None:
+    """The operator as the CPU computes it, in one case from a traced graph; the GPU's kernel is generated from the same."""
+    T = 24
+    q, k, v = random((ROWS, HEADS, T, K), 1), random((ROWS, GROUPS, T, K), 2), random((ROWS, GROUPS, T, K), 3)
+    documents = torch.tensor([[0] * 9 + [1] * 11 + [-1] * 4, [0] * 1 + [1] * 2 + [2] * 21]) if packed else None
+    function = (
+        torch.compile(flex_attend, backend="eager", fullgraph=True) if packed and window and causal else flex_attend
+    )
+    found = function(q, k, v, causal, window, documents)
+    torch.testing.assert_close(found.double(), plain(q, k, v, causal, window, documents), rtol=0, atol=1e-6)
+
+
+def test_blocks_out_of_a_window_and_of_other_documents_are_left_out() -> None:
+    """Of 8 x 8 blocks a causal mask keeps 36; a window of a block keeps two a row, two halves keep their own triangles."""
+    cpu, halves = torch.device("cpu"), torch.arange(1024)[None] // 512
+    kept = {
+        (True, 0, False): 36,
+        (True, 128, False): 15,
+        (False, 128, False): 22,
+        (True, 0, True): 20,
+        (False, 0, True): 32,
+    }
+    for (causal, window, packed), blocks in kept.items():
+        mask = block_mask(1024, cpu, causal, window, halves if packed else None)
+        assert mask.full_kv_num_blocks is not None
+        assert int(mask.kv_num_blocks.sum() + mask.full_kv_num_blocks.sum()) == blocks
