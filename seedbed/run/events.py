@@ -13,11 +13,13 @@ Every event has `time` (Unix seconds), `kind` and `stage`. The kinds and their f
                     write_seconds, beside which it went on
     cost            session, seconds, joules, energy, method, flops: what this process spent since its start
     note            message: something a reader of the log should know
+    intervention    step, cause, action, message, and what the guard adds (loss, skipped, suspects, autopsy)
     stage_end       key, seconds, summary
     run_end         seconds, status
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +35,7 @@ class EventLog:
     def __init__(self, path: Path | None, listeners: tuple[Listener, ...] = (), clock: Callable[[], float] = time.time):
         self._listeners = listeners
         self._clock = clock
+        self._lock = threading.RLock()  # a listener may emit in its turn, and the watchdog is a thread of its own
         self._file = None
         if path is not None:
             try:
@@ -46,10 +49,11 @@ class EventLog:
 
     def emit(self, kind: str, stage: str = "", **fields: Any) -> None:
         event = {"time": round(self._clock(), 3), "kind": kind, "stage": stage, **fields}
-        if self._file is not None and kind not in SHOWN_ONLY:
-            self._file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
-        for listener in self._listeners:
-            listener(event)
+        with self._lock:
+            if self._file is not None and kind not in SHOWN_ONLY:
+                self._file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+            for listener in self._listeners:
+                listener(event)
 
     def close(self) -> None:
         if self._file is not None:

@@ -219,6 +219,16 @@ def datasheet(gpu: str) -> tuple[float, float] | None:
     return next(((peak, watts) for pattern, peak, watts in DATASHEETS if re.search(pattern, gpu, re.IGNORECASE)), None)
 
 
+def datasheet_peak(device: str, dtype: str) -> float | None:
+    """FLOP/s in the datasheet of the GPU that torch uses; None for a CPU, another data type or an unknown GPU."""
+    if not device.startswith("cuda") or dtype != "bfloat16":
+        return None
+    import torch
+
+    sheet = datasheet(torch.cuda.get_device_name(device))
+    return sheet[0] if sheet else None
+
+
 def measured_peak(
     device: str = "cpu", dtype: str = "float32", threads: int | None = None, refresh: bool = False
 ) -> float:

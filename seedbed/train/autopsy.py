@@ -11,6 +11,7 @@ import numpy as np
 
 from seedbed.files import write_json
 from seedbed.train.engine import Engine
+from seedbed.train.objectives import Causal, Masked
 
 FOLDER = "autopsies"
 NUM_SUSPECTS = 5
@@ -27,7 +28,8 @@ def examine(folder: Path, engine: Engine, step: int, trouble: str, writes: bool)
     if not writes:
         return name, []
     rows = describe_rows(engine, step, losses_RT, asked_RT)
-    documents = by_document(rows, float(np.nanmedian(losses_RT[asked_RT])))
+    known = losses_RT[asked_RT & np.isfinite(losses_RT)]
+    documents = by_document(rows, float(np.median(known)) if known.size else 0.0)
     (folder / FOLDER).mkdir(exist_ok=True)
     value = {
         "step": step,
@@ -48,6 +50,8 @@ def broken_gradients(engine: Engine) -> list[str]:
         gradient = parameter.grad
         if gradient is not None:
             values = gradient._values() if gradient.is_sparse else gradient
+            if hasattr(values, "to_local"):  # spread over ranks: this one's part
+                values = values.to_local()
             if not bool(values.isfinite().all()):
                 found.append(name)
     return found
@@ -56,6 +60,7 @@ def broken_gradients(engine: Engine) -> list[str]:
 def describe_rows(engine: Engine, step: int, losses_RT: np.ndarray, asked_RT: np.ndarray) -> list[dict[str, Any]]:
     """For each row its loss, and the targets and loss of each document in it (null where targets stand in another order)."""
     loader = engine.data.loader
+    in_order = isinstance(engine.data.objective, (Causal, Masked))
     # the token that target t asks for: the next one, or the one that was masked in its place
     shift = loader.context + 1 - losses_RT.shape[1]
     rows = []
@@ -71,7 +76,7 @@ def describe_rows(engine: Engine, step: int, losses_RT: np.ndarray, asked_RT: np
                 "domain": record.domain,
                 "tokens": span.stop - span.start,
             }
-            if shift in (0, 1):
+            if in_order:
                 values = losses_RT[row, first:last][asked_RT[row, first:last]]
                 entry |= {"targets": len(values), "loss": mean(values)}
             documents.append(entry)

@@ -1,5 +1,6 @@
 """One training step on one device: rows in, gradients summed over ranks and micro-batches, weights moved."""
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from seedbed.train.host_memory import keep_freed_memory
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks, gather_rows, sum_gradients, sum_scalars
 from seedbed.train.recompute import recompute_layers
+from seedbed.train.source_losses import SourceLosses
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Engine:
         self.config, self.train, self.seed = config, train, seed
         self.execution, self.data, self.ranks = execution, data, ranks
         self.row_ranks = ranks
+        self.waited = 0.0  # seconds for rows of the last step
+        self.source_losses = SourceLosses(data.loader, execution.device)
         self.rows_digest = 0  # of this rank's rows of the last step
         self.batch_rows = data.loader.batch_rows
         self.model: Transformer = self.build()
@@ -108,6 +112,7 @@ class Engine:
         then waits for one small copy, and the optimizer's work on it covers the loading of the next batch.
         """
         self.model.train()
+        self.waited = 0.0
         self.model.begin_step(self.data.loader.plan.rows_at(step) * self.row_parts)
         totals = self.accumulate(self.digested(step, self.micro_batches(step)), 1.0 / self.data.num_targets(step))
         return Outcome(*self.reduce(totals).tolist())
@@ -119,13 +124,16 @@ class Engine:
             yield self.data.rows(step, start, min(last, start + self.execution.micro_batch_rows))
 
     def digested(self, step: int, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; their digest is summed in `rows_digest` as they pass."""
+        """The same batches; their digest is summed in `rows_digest` as they pass, and the time for them in `waited`."""
         row, _ = self.row_ranks.share(self.data.loader.plan.rows_at(step))
         self.rows_digest = 0
+        began = time.perf_counter()
         for batch in batches:
             self.rows_digest = (self.rows_digest + batch_digest(batch.inputs_BT, row)) % MODULUS
             row += len(batch.inputs_BT)
+            self.waited += time.perf_counter() - began
             yield batch
+            began = time.perf_counter()
 
     def sum_digests(self, digests: np.ndarray) -> np.ndarray:
         """Digests of this rank's rows of some steps (int64), made those of the global batches."""
@@ -145,6 +153,7 @@ class Engine:
                 # the transformer also answers for itself: left to the mixture alone, it learns nothing where the expert leads
                 loss = loss + own_BT.sum() * scale
             loss.backward()
+            self.source_losses.add(batch, mixed_BT.detach())
             totals += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
         return totals
 
@@ -164,12 +173,14 @@ class Engine:
         if self.train.grad_clip is not None:
             clip_gradients(self.model, self.train.grad_clip, outcome.gradient_norm)
         fraction = self.optimizer.step(step)
+        self.source_losses.keep()
         self.model.end_step(self.sum_loads)
         self.model.zero_grad()
         return fraction
 
     def drop(self) -> None:
         """Forget the gradients: the weights and the optimizer stay as they are."""
+        self.source_losses.drop()
         self.model.zero_grad()
 
     def whole_model(self) -> Transformer | None:
@@ -182,13 +193,11 @@ class Engine:
 
         Called on all ranks, which all get the whole.
         """
-        first, last = self.ranks.share(self.data.loader.plan.rows_at(step))
         parts = []
-        for start in range(first, last, self.execution.micro_batch_rows):
-            batch = self.data.rows(step, start, min(last, start + self.execution.micro_batch_rows))
+        for batch in self.micro_batches(step):
             losses_BT = self.losses(batch)[0].float().cpu()
             parts.append(torch.stack((losses_BT, (batch.targets_BT != IGNORED).float())))
-        both_2RT = gather_rows(torch.cat(parts, 1), self.ranks, self.execution.device)
+        both_2RT = gather_rows(torch.cat(parts, 1), self.row_ranks, self.execution.device)
         return both_2RT[0].numpy(), both_2RT[1].bool().numpy()
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ class History:
         self.records: list[dict[str, Any]] = []
         self.validations: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
+        self.norms: list[dict[str, Any]] = []
         self.every = max(1, steps // MAX_RECORDS)
 
     def add(self, step: int, outcome: Outcome, rows_digest: int) -> None:
@@ -55,7 +56,12 @@ class History:
         return float(f"{value:.5g}") if np.isfinite(value) else None
 
     def tables(self) -> dict[str, Any]:
-        return {"steps": self.records, "validations": self.validations, "samples": self.samples}
+        return {
+            "steps": self.records,
+            "validations": self.validations,
+            "samples": self.samples,
+            "norms": self.norms,
+        }
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays, as tensors over the same memory."""
@@ -71,10 +77,11 @@ class History:
         """Go on from `step`; `tensors()` are filled."""
         self.settled = step
         self.records, self.validations, self.samples = tables["steps"], tables["validations"], tables["samples"]
+        self.norms = tables["norms"]
 
     def clear(self) -> None:
         """Back to before the first step."""
-        self.restore({"steps": [], "validations": [], "samples": []}, 0)
+        self.restore({"steps": [], "validations": [], "samples": [], "norms": []}, 0)
         for values in (self.losses, self.transformer_losses, self.gradient_norms):
             values.fill(np.nan)
         for digests in (self.batches, self.own_rows):

@@ -19,7 +19,7 @@ from torch import Tensor
 from seedbed.errors import InputError, Interrupted
 from seedbed.files import sha256_json, write_json
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
-from seedbed.run.machine import cache_dir, measured_peak
+from seedbed.run.machine import cache_dir, datasheet_peak, measured_peak
 from seedbed.run.stages import CHECKPOINTS, StageContext
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.autopsy import examine
@@ -31,13 +31,16 @@ from seedbed.train.guard import RECORD_FILE, Guard
 from seedbed.train.history import History
 from seedbed.train.looks import Looks
 from seedbed.train.measure import choose_device, model_config, open_data
-from seedbed.train.meters import Meters, load_meters
+from seedbed.train.meters import Advance, Meters, load_meters
+from seedbed.train.norms import Norms
 from seedbed.train.parallel import Ranks, join_ranks
 from seedbed.train.sharded_engine import make_engine
 from seedbed.train.stages import STAGES
 from seedbed.train.store import live_weights, save_model
+from seedbed.train.watchdog import Watchdog, launcher_exit
 
 EVENT_SECONDS = 0.25  # least time between two `step` events
+TIMES_SECONDS = 5.0  # between two `time` events: what a kill leaves unaccounted at most
 
 
 class Training:
@@ -84,7 +87,12 @@ class Training:
             context.emit,
         )
         peak = measured_peak(device, train.precision, train.threads) * ranks.world
-        self.meters = Meters(self.tokens_before, training_flops_per_token(config), peak)
+        sheet = datasheet_peak(device, train.precision)
+        self.meters = Meters(
+            self.tokens_before, training_flops_per_token(config), peak, sheet and sheet * ranks.world, device
+        )
+        self.norms = Norms(engine.optimizer, self.steps)
+        self.watchdog = Watchdog(context.path, ranks.rank, train.stuck_seconds, context.emit, launcher_exit())
         self.step = 0
         self.lr_fraction = 0.0
 
@@ -98,14 +106,28 @@ class Training:
         mixture = self.engine.data.loader.mixture
         for line in mixture.notes if mixture and self.ranks.leads else ():
             self.context.emit("note", message=line)
-        meters = self.meters
-        meters.restart(0, 0.0)
-        self.resume()
-        last_event = time.monotonic()
+        self.meters.restart(0, 0.0, 0.0)
+        with self.meters.time("resume"):
+            self.resume()
+        with self.watchdog:
+            self.train()
+        self.moments.close()
+        self.checkpoints.finish()
+        self.history.settle(self.step, self.engine.sum_digests)
+        self.meters.now()
+        self.tell_times()
+
+    def train(self) -> None:
+        """All steps from here to the last."""
+        meters, watchdog = self.meters, self.watchdog
+        last_event = last_times = time.monotonic()
         while self.step < self.steps:
-            if not self.advance():
-                continue  # training went back
-            meters.step_done()
+            with meters.step() as done:
+                done.how = self.advance()
+                done.waited = self.engine.waited
+            watchdog.beat(self.step)
+            if done.how == "back":
+                continue
             now, last = time.monotonic(), self.step == self.steps
             keep = self.step % self.history.every == 0 or last
             if keep or now - last_event > EVENT_SECONDS:
@@ -113,53 +135,66 @@ class Training:
                     self.record(keep)
                 last_event = now
             if self.looks.due(self.step):
-                with meters.time("look"):
+                with meters.time("look"), watchdog.patient():
                     self.look()
             self.checkpoints.poll()
             asked = self.stop_asked()
             save, leave = self.moments.ask(self.step, asked is not None)
             if leave or (save and not last):
-                with meters.time("checkpoint"):
+                with meters.time("checkpoint"), watchdog.patient():
                     self.save(wait=leave)
+            if leave or now - last_times > TIMES_SECONDS:
+                self.tell_times()
+                last_times = now
             if leave:
                 raise asked or Interrupted("stopped with rank 0: run the same command again to go on")
-        self.moments.close()
-        self.checkpoints.finish()
-        self.history.settle(self.step, self.engine.sum_digests)
-        meters.step_done()
 
-    def advance(self) -> bool:
-        """Train the next step, or pass it over. False when training went back instead."""
+    def advance(self) -> Advance:
+        """Train the next step, pass it over, or go back to an earlier one."""
         step, guard, engine = self.step, self.guard, self.engine
-        if not guard.skips(step):
-            outcome = engine.gradients(step)
-            trouble = guard.judge(step, outcome)
-            if trouble is None:
-                self.lr_fraction = engine.update(step, outcome)
-                self.history.add(step, outcome, engine.rows_digest)
-            else:
-                with self.meters.time("guard"):
-                    back_to = guard.intervene(step, outcome, trouble)
-                    engine.drop()
-                if back_to is not None:
-                    self.go_back(back_to)
-                    return False
         self.step += 1
-        return True
+        if guard.skips(step):
+            return "passed"
+        outcome = engine.gradients(step)
+        trouble = guard.judge(step, outcome)
+        if trouble is None:
+            norms = self.norms.before() if self.norms.due(step) else None
+            self.lr_fraction = engine.update(step, outcome)
+            self.history.add(step, outcome, engine.rows_digest)
+            if norms is not None:
+                self.record_norms(self.norms.after(norms))
+            return "trained"
+        with self.meters.time("guard"), self.watchdog.patient():
+            back_to = guard.intervene(step, outcome, trouble)
+            engine.drop()
+        if back_to is None:
+            return "passed"
+        self.go_back(back_to)
+        return "back"
 
     def go_back(self, at_most: int) -> None:
         """To the newest checkpoint of step `at_most` or before, else to the beginning."""
-        with self.meters.time("rewind"):
+        with self.meters.time("rewind"), self.watchdog.patient():
             self.engine.restart(self.steps)
             self.history.clear()
+            self.norms = Norms(self.engine.optimizer, self.steps)
             self.step = 0
-            self.meters.restart(0, 0.0)
+            self.meters.restart(0, 0.0, 0.0)
             self.resume(at_most)
 
     def look(self) -> None:
         model = self.engine.whole_model()
         if model is not None and self.ranks.leads:
             self.looks.take(self.meters.standing(self.step), model)
+
+    def tell_times(self) -> None:
+        if self.ranks.leads:
+            self.context.emit("time", **self.meters.times())
+
+    def record_norms(self, groups: dict[str, dict[str, float]]) -> None:
+        self.history.norms.append({"step": self.step, "groups": groups})
+        if self.ranks.leads:
+            self.context.emit("norms", step=self.step, groups=groups)
 
     def record(self, keep: bool) -> None:
         entry = {
@@ -169,8 +204,11 @@ class Training:
             "gradient_norm": self.history.last_norm(self.step - 1),
             **self.meters.rate(self.step),
             **load_meters(self.engine.model.expert_loads()),
+            **self.meters.memory(),
         }
         if keep:
+            by_source = self.engine.source_losses.take(self.engine.sum_loads)
+            entry |= {"loss_by_source": by_source} if by_source else {}
             self.history.records.append(entry)
         if self.ranks.leads:
             self.context.emit("step", steps=self.steps, **entry)
@@ -197,6 +235,7 @@ class Training:
             "step": self.step,
             "rows": self.engine.data.loader.plan.rows_before(self.step),
             "seconds": self.meters.seconds,
+            "useful_seconds": self.meters.useful,
             "history": self.history.tables(),
         }
 
@@ -222,7 +261,7 @@ class Training:
             return
         self.step = progress["step"]
         self.history.restore(progress["history"], self.step)
-        self.meters.restart(self.step, progress["seconds"])
+        self.meters.restart(self.step, progress["seconds"], progress["useful_seconds"])
         if self.ranks.leads:
             standing = self.meters.standing(self.step)
             self.context.emit("resume", **{name: standing[name] for name in ("step", "seconds", "flops")})

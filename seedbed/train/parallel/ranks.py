@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from seedbed.errors import InputError
 
@@ -40,7 +41,14 @@ def join_ranks() -> Ranks:
         if use_cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # the first stages run on rank 0 alone while the others wait
-        dist.init_process_group("nccl" if use_cuda else "gloo", timeout=timedelta(hours=12))
+        backend, patience = "nccl" if use_cuda else "gloo", timedelta(hours=12)
+        if os.environ.get("GROUP_WORLD_SIZE") == "1" and "TORCHELASTIC_RESTART_COUNT" in os.environ:
+            # ranks that torchrun started again find the same store as before, and in it the addresses of those that are gone
+            store, rank, world = next(rendezvous("env://", timeout=patience))
+            store = dist.PrefixStore(f"start-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=patience)
+        else:
+            dist.init_process_group(backend, timeout=patience)
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 

@@ -1,0 +1,44 @@
+"""The loss by source of a mixture, summed where it is computed and read once a record."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from seedbed.tokens.loader import Loader
+from seedbed.train.batch import IGNORED, Batch
+
+
+class SourceLosses:
+    """Sums since the last `take`: of the steps that were kept, and of the step under way, which may yet be dropped."""
+
+    def __init__(self, loader: Loader, device: str) -> None:
+        self.names = [group.name for group in loader.shards.groups] if loader.mixture else []
+        self.kept_2S = torch.zeros(2, len(self.names), device=device)
+        self.step_2S = torch.zeros_like(self.kept_2S)
+
+    def add(self, batch: Batch, losses_BT: Tensor) -> None:
+        """`losses_BT` of a micro-batch, 0 where nothing is asked. Nothing happens without a mixture."""
+        if not self.names or batch.sources_B is None:
+            return
+        device = self.step_2S.device
+        asked_B = (batch.targets_BT != IGNORED).sum(1).to(device)
+        both_2B = torch.stack((losses_BT.float().sum(1), asked_B.float()))
+        self.step_2S.index_add_(1, batch.sources_B.to(device), both_2B)
+
+    def keep(self) -> None:
+        if self.names:
+            self.kept_2S += self.step_2S
+            self.step_2S.zero_()
+
+    def drop(self) -> None:
+        self.step_2S.zero_()
+
+    def take(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Mean nats per target of each source that was seen, and begin anew. On all ranks at the same step."""
+        if not self.names:
+            return {}
+        losses, targets = sum_over_ranks(self.kept_2S.clone()).tolist()
+        self.kept_2S.zero_()
+        seen = zip(self.names, losses, targets, strict=True)
+        return {name: round(loss / count, 4) for name, loss, count in seen if count}
