@@ -9,6 +9,7 @@ from seedbed.corpus.sources import read_source
 from seedbed.errors import InputError
 from seedbed.evaluate.baselines import count_bytes, training_text
 from seedbed.evaluate.bits import slide_of
+from seedbed.evaluate.encoder import describe_encoder, score_encoder
 from seedbed.evaluate.held_out import domain_label, stream_of
 from seedbed.evaluate.open_model import open_model
 from seedbed.evaluate.scores import score_everything, table_json
@@ -39,10 +40,13 @@ def evaluate_file(folder: RunFolder, path: Path) -> dict[str, Any]:
             f"--on: {path} holds no text that can be scored{reason}: give UTF-8 text, JSON lines or Parquet"
         )
     streams = {domain: stream_of(documents, tokenizer) for domain, documents in sorted(found.items())}
+    if recipe.train.objective == "masked":
+        scores = score_encoder(model, tokenizer, recipe, streams, shards / "train")
+        return {**describe_encoder(recipe), "bits_per_masked_token": scores, "on": str(path), "skipped": len(skipped)}
     ngram = count_bytes(training_text(shards / "train", tokenizer), recipe.evaluate.ngram_order)
-    scores = score_everything(model, streams, folder.stage_path("curate"), ngram, lambda count: None)
+    everything = score_everything(model, streams, folder.stage_path("curate"), ngram, lambda count: None)
     return {
-        "bits_per_byte": table_json(scores),
+        "bits_per_byte": table_json(everything),
         "context": model.config.context,
         "slide": slide_of(model.config.context),
         "ngram_order": recipe.evaluate.ngram_order,

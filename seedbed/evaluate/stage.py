@@ -28,6 +28,10 @@ def run_evaluate(context: StageContext) -> dict[str, Any]:
     if not names:
         raise InputError("corpus: no text was held out, so nothing can be evaluated: raise corpus.held_out_fraction")
     model, tokenizer = open_model(context.inputs["train"].path, recipe.train)
+    if recipe.train.objective == "masked":
+        from seedbed.evaluate.encoder import evaluate_encoder
+
+        return evaluate_encoder(context, model, tokenizer, names)
     streams = {name: select(shards / name, recipe.evaluate.max_bytes_per_domain, tokenizer) for name in names}
     num_tokens = sum(len(stream.tokens) for split in streams.values() for stream in split.values())
     done = 0

@@ -10,6 +10,8 @@ METHODS = {"model": "model", "transformer": "transformer", "ngram": "n-gram", "x
 
 def evaluation_text(evaluation: dict[str, Any]) -> str:
     """The table of all held-out text, then of each split where there are several."""
+    if "bits_per_masked_token" in evaluation:
+        return encoder_text(evaluation)
     order = evaluation["ngram_order"]
     blocks = [score_table("", evaluation["bits_per_byte"])]
     if len(evaluation.get("splits", {})) > 1:
@@ -39,3 +41,29 @@ def score_table(name: str, scores: dict[str, dict[str, Any]]) -> str:
     if len(rows) == 3:  # one domain and its sum say the same
         del rows[2]
     return align(rows)
+
+
+def encoder_text(evaluation: dict[str, Any]) -> str:
+    """An encoder's tables: of all held-out text, then of each split where there are several."""
+    tables = [("", evaluation["bits_per_masked_token"])]
+    if len(evaluation.get("splits", {})) > 1:
+        tables += list(evaluation["splits"].items())
+    blocks = []
+    for name, scores in tables:
+        rows = [[name or "domain", "text", "masked tokens", "model", "unigram", "right", "pseudo bits/byte"]]
+        for domain in [*(domain for domain in scores if domain != "all"), "all"]:
+            entry = scores[domain]
+            cells = [f"{entry[key]:.3f}" for key in ("model", "unigram")]
+            cells += [f"{entry['accuracy']:.1%}", f"{entry['pseudo_bits_per_byte']:.3f}"]
+            rows.append([domain, byte_size(entry["bytes"]), counted(entry["asked"]), *cells])
+        if len(rows) == 3:  # one domain and its sum say the same
+            del rows[2]
+        blocks.append(align(rows))
+    words = " in whole words" if evaluation["mask_whole_words"] else ""
+    blocks.append(
+        f"bits per masked token, less is better: {evaluation['mask_fraction']:.0%} of the tokens masked{words}, context "
+        f"{evaluation['context']:,}; unigram: by the tokens' frequencies in training text\n"
+        "pseudo bits/byte: each token masked alone with all others in sight, on the first tokens of a domain; an encoder sees\n"
+        "what comes after a token, so neither number compares with a causal model's bits per byte"
+    )
+    return "\n\n".join(blocks)

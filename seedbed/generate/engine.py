@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from seedbed.errors import InputError
 from seedbed.model.language_model import LanguageModel
+from seedbed.recipe.objective import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, sentinel
 from seedbed.tokens.tokenizer import Tokenizer
 
 # A token's matrix-vector products are so small up to this width that threads waiting for each other cost more than they
@@ -64,13 +66,62 @@ def generate_tokens(
     stop_at_eos: bool = True,
 ) -> Iterator[int]:
     """At most `max_tokens` ids after `prompt`; ends before an end-of-text token unless told not to."""
+    tokens = [tokenizer.eos_id, *tokenizer.encode(prompt).tolist()]
+    stops = {tokenizer.eos_id} if stop_at_eos else set()
+    yield from continue_tokens(model, tokens, stops, max_tokens, temperature, top_k, seed)
+
+
+def infill_tokens(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prefix: str,
+    suffix: str,
+    max_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+) -> Iterator[int]:
+    """At most `max_tokens` ids to stand between `prefix` and `suffix`, of a model trained to fill in."""
+    tokens, stops = infill_prompt(tokenizer, prefix, suffix)
+    if len(tokens) >= model.config.context:
+        raise InputError(
+            f"prompt and suffix are {len(tokens):,} tokens and leave no room in the context of {model.config.context:,}: "
+            "shorten them"
+        )
+    room = min(max_tokens, model.config.context - len(tokens))
+    yield from continue_tokens(model, tokens, stops, room, temperature, top_k, seed)
+
+
+def infill_prompt(tokenizer: Tokenizer, prefix: str, suffix: str) -> tuple[list[int], set[int]]:
+    """The tokens after which the middle comes, and those that end it, as the objective fim or span wrote them."""
+    before, after = tokenizer.encode(prefix).tolist(), tokenizer.encode(suffix).tolist()
+    eos_id = tokenizer.eos_id
+    if any(name in tokenizer.special for name in FIM_PREFIX):
+        first, second, third = (tokenizer.special_id(names) for names in (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE))
+        return [eos_id, first, *before, second, *after, third], {eos_id}
+    if any(name in tokenizer.special for name in sentinel(0)):
+        mark = tokenizer.special_id(sentinel(0))
+        ends = {tokenizer.special[name] for name in sentinel(1) if name in tokenizer.special}
+        return [eos_id, *before, mark, *after, mark], {eos_id, *ends}
+    raise InputError("this model was not trained to fill in: train one with train.objective = 'fim' or 'span'")
+
+
+def continue_tokens(
+    model: LanguageModel,
+    tokens: list[int],
+    stops: set[int],
+    max_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+) -> Iterator[int]:
+    """At most `max_tokens` ids after `tokens`; ends before one of `stops`."""
     generator = torch.Generator().manual_seed(seed)
     stream = model.start()
-    tokens = [tokenizer.eos_id, *tokenizer.encode(prompt).tolist()]
     for _ in range(max_tokens):
         with few_threads(model.config.width):
             token = choose(model.advance(stream, tokens).cpu(), temperature, top_k, generator)
-        if token == tokenizer.eos_id and stop_at_eos:
+        if token in stops:
             return
         yield token
         tokens = [token]

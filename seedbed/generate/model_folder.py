@@ -3,7 +3,19 @@
 from pathlib import Path
 
 from seedbed.errors import InputError
+from seedbed.files import read_json
 from seedbed.run.folder import RunFolder
+
+
+def find_decoder(path: Path) -> Path:
+    """`find_model`, of a model that can continue text. Raises InputError for an encoder."""
+    folder = find_model(path)
+    if read_json(folder / "config.json").get("causal") is False:
+        raise InputError(
+            f"{path} holds an encoder, which fills masks and cannot continue text: see the samples in its report, "
+            "or train a decoder with train.objective = 'causal'"
+        )
+    return folder
 
 
 def find_model(path: Path) -> Path:

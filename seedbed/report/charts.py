@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from seedbed.run.events import scores_of
+
 MAX_POINTS = 900  # a chart is at most 1,200 pixels wide
 AXES = ("tokens", "seconds", "flops")
 NUM_COLOURS = 8
@@ -33,14 +35,15 @@ def loss_chart(steps: list[dict[str, Any]], losses: Any, transformer_losses: Any
 
 
 def validation_chart(validations: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """Bits per byte on held-out text over training, one line a domain; `all` is drawn strong."""
+    """Scores on held-out text over training, one line a domain; `all` is drawn strong."""
+    scores = [scores_of(v)[1] for v in validations]
     at_steps = np.array([v["step"] for v in validations], dtype=np.float64)
     axes = {name: interpolate(steps, name, at_steps) for name in AXES}
-    domains = [name for name in validations[-1]["bits_per_byte"] if name != "all"]
+    domains = [name for name in scores[-1] if name != "all"]
     series = [("all", "ink", 2.6), *((name, f"c{index % NUM_COLOURS}", 1.8) for index, name in enumerate(domains))]
     traces = []
     for name, colour, width in series:
-        values = np.array([v["bits_per_byte"].get(name, np.nan) for v in validations], dtype=np.float64)
+        values = np.array([score.get(name, np.nan) for score in scores], dtype=np.float64)
         if np.isfinite(values).any():
             traces.append(line(name, values, axes, colour, width=width, markers=True))
     return figure(traces, tickformat=".2f", legend=True)

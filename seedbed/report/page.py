@@ -10,6 +10,7 @@ from seedbed.report import charts
 from seedbed.report.gather import RunData
 from seedbed.report.html import bars, chart, esc, facts, section, table, tag
 from seedbed.report.sections import PREDICTORS, data_section, evaluation_section, samples_section, tokens_section
+from seedbed.run.events import SCORES, scores_of
 
 # What a page opened from a disk may do: run the scripts in it, and reach nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -72,7 +73,18 @@ def header(data: RunData) -> str:
     eyebrow = " · ".join(part for part in ("Seedbed", esc(data.recipe.name), esc(data.recipe.description), day) if part)
     comparison = ""
     scores = (data.evaluation or {}).get("bits_per_byte", {}).get("all")
-    if scores:
+    masked = (data.evaluation or {}).get("bits_per_masked_token", {}).get("all")
+    if masked:
+        title = (
+            f"An encoder that needs <strong>{masked['model']:.2f} bits</strong> for a masked token of text it never saw"
+        )
+        comparison = bars(
+            [
+                ("this model", 0.0, masked["model"] / masked["unigram"], f"{masked['model']:.2f}", "own"),
+                ("token frequencies", 0.0, 1.0, f"{masked['unigram']:.2f}", ""),
+            ]
+        )
+    elif scores:
         title = f"A base model that needs <strong>{scores['model']:.2f} bits</strong> for a byte of text it never saw"
         values = {label: scores[name] for name, label in PREDICTORS.items() if scores.get(name) is not None}
         longest = max(values.values())
@@ -83,8 +95,10 @@ def header(data: RunData) -> str:
         comparison = bars(rows)
     elif data.history.get("validations"):
         last = data.history["validations"][-1]
-        score = last["bits_per_byte"].get("all")
-        shown_score = f": <strong>{score:.2f} bits</strong> a byte at step {counted(last['step'])}" if score else ""
+        name, found = scores_of(last)
+        unit = "byte" if name == "bits_per_byte" else "masked token"
+        score = found.get("all")
+        shown_score = f": <strong>{score:.2f} bits</strong> a {unit} at step {counted(last['step'])}" if score else ""
         title = f"A base model in the making{shown_score}"
     else:
         title = "A run that has not come to its model yet"
@@ -142,7 +156,9 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
     parts = [chart("loss", "Training loss", "nats per token")]
     if validations:
         figures["validation"] = charts.validation_chart(validations, steps)
-        parts.append(chart("validation", "Held-out text", "bits per byte, by domain; lower is better"))
+        parts.append(
+            chart("validation", "Held-out text", f"{SCORES[scores_of(validations[-1])[0]]}, by domain; lower is better")
+        )
     small = []
     for identifier, field, build, title, unit in (
         ("throughput", "tokens_per_second", charts.throughput_chart, "Throughput", "tokens per second"),
@@ -164,7 +180,8 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
 
 def training_lead(data: RunData) -> str:
     train, measured = data.recipe.train, data.measure or {}
-    parts = ["Muon and AdamW" if train.optimizer == "muon" else "AdamW", f"{train.schedule} schedule"]
+    parts = [] if train.objective == "causal" else [f"{train.objective} objective"]
+    parts += ["Muon and AdamW" if train.optimizer == "muon" else "AdamW", f"{train.schedule} schedule"]
     if train.batch_tokens:
         parts.append(f"batches of {counted(train.batch_tokens)} tokens")
     parts.append(measured.get("precision", train.precision))

@@ -4,8 +4,10 @@ from typing import Any
 
 from seedbed.corpus.yields import totals
 from seedbed.quantities import byte_size, counted
+from seedbed.report.encoder import encoder_evaluation, filled
 from seedbed.report.gather import RunData
 from seedbed.report.html import bars, esc, section, table
+from seedbed.run.events import SCORES, scores_of
 
 NUM_REFUSALS = 5
 PREDICTORS = {
@@ -121,6 +123,8 @@ def tokens_section(data: RunData) -> str:
 def evaluation_section(data: RunData) -> str:
     if not data.evaluation:
         return ""
+    if "bits_per_masked_token" in data.evaluation:
+        return encoder_evaluation(data.evaluation)
     scores = data.evaluation["bits_per_byte"]
     lead = (
         "Bits needed for a byte of text the model never trained on, beside general compressors and a byte n-gram model "
@@ -158,10 +162,13 @@ def samples_section(data: RunData) -> str:
         return ""
     parts = []
     if data.samples:
-        rows = "".join(f'<div class="doc"><div class="who">{drawn(s)}</div>{writing(s)}</div>' for s in data.samples)
+        rows = "".join(
+            filled(s) if "fills" in s else f'<div class="doc"><div class="who">{drawn(s)}</div>{writing(s)}</div>'
+            for s in data.samples
+        )
         parts.append(f"<h3>The finished model</h3>{rows}")
     if over_time:
-        scores = {entry["step"]: entry["bits_per_byte"].get("all") for entry in data.history.get("validations", [])}
+        scores = {entry["step"]: scores_of(entry) for entry in data.history.get("validations", [])}
         parts.append("<h3>The same prompt while it learned</h3>")
         for index, (prompt, samples) in enumerate(over_time.items()):
             rows = "".join(f'<div class="when">{moment(s, scores)}</div>{writing(s)}' for s in samples)
@@ -169,7 +176,12 @@ def samples_section(data: RunData) -> str:
             parts.append(
                 f'<details{opened}><summary>{esc(prompt.strip())}</summary><div class="grow">{rows}</div></details>'
             )
-    lead = "What the model writes after a prompt (strong); none was picked."
+    if data.recipe.train.objective == "masked":
+        lead = "What the model puts where tokens are masked; none was picked."
+    else:
+        lead = (
+            "What the model writes after a prompt (strong), or between what stands before and after; none was picked."
+        )
     shared = ((data.evaluation or {}).get("copied") or {}).get("held_out")
     if shared is not None:
         lead += (
@@ -185,9 +197,11 @@ def drawn(sample: dict[str, Any]) -> str:
 
 
 def moment(sample: dict[str, Any], scores: dict[int, Any]) -> str:
-    score = scores.get(sample["step"])
-    return f"step {counted(sample['step'])}" + (f"<br>{score:.3f} bits/byte" if score is not None else "")
+    name, found = scores.get(sample["step"], ("", {}))
+    score = f"<br>{found['all']:.3f} {SCORES[name]}" if "all" in found else ""
+    return f"step {counted(sample['step'])}{score}"
 
 
 def writing(sample: dict[str, Any]) -> str:
-    return f'<div class="text"><b>{esc(sample["prompt"])}</b>{esc(sample["text"])}</div>'
+    after = f"<b>{esc(sample['suffix'])}</b>" if sample.get("suffix") else ""
+    return f'<div class="text"><b>{esc(sample["prompt"])}</b>{esc(sample["text"])}{after}</div>'

@@ -7,6 +7,7 @@ from typing import Any
 from seedbed.quantities import byte_size, counted, money, quantity, weight
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import price
+from seedbed.run.events import SCORES, scores_of
 
 STAGES = ("collect", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 RATE_SECONDS = 10.0  # the rate is that of the last so many seconds
@@ -66,7 +67,7 @@ class Board:
     started: float = 0.0
     now: float = 0.0
     step: dict[str, Any] = field(default_factory=dict)
-    bits_per_byte: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
     cost: str = ""
     kept: int | None = None
     removed: int | None = None
@@ -94,7 +95,7 @@ class Board:
             self.step = event
             stage.advance(self.now, event["step"], event["steps"], "steps")
         elif kind == "validation":
-            self.bits_per_byte = event["bits_per_byte"]
+            self.validation = event
         elif kind == "cost":
             self.cost = cost_line(event, self.recipe)
 
@@ -134,8 +135,9 @@ def step_line(step: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def scores_line(bits_per_byte: dict[str, float]) -> str:
+def scores_line(validation: dict[str, Any]) -> str:
     """'1.987 bits/byte held out: code 2.345'; without an overall score the domains' alone."""
-    overall = f"{bits_per_byte['all']:.3f} " if "all" in bits_per_byte else ""
-    domains = "  ".join(f"{name} {value:.3f}" for name, value in bits_per_byte.items() if name != "all")
-    return f"{overall}bits/byte held out" + (f": {domains}" if domains else "")
+    name, scores = scores_of(validation)
+    overall = f"{scores['all']:.3f} " if "all" in scores else ""
+    domains = "  ".join(f"{domain} {value:.3f}" for domain, value in scores.items() if domain != "all")
+    return f"{overall}{SCORES[name]} held out" + (f": {domains}" if domains else "")

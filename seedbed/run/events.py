@@ -6,7 +6,7 @@ Every event has `time` (Unix seconds), `kind` and `stage`. The kinds and their f
     stage_cached    key
     progress        done, total, unit, and what the stage adds (rate, loss, ...): shown, not stored
     step            step, loss, lr, tokens, flops, seconds, tokens_per_second, ...: training, stored at a bounded rate
-    validation      step, bits_per_byte: {domain: value}
+    validation      step, and one of SCORES: {domain: value}
     sample          step, prompt, text
     resume          step, flops: training continues from a checkpoint that had reached these
     checkpoint      step, bytes; waited_seconds (for the one before) and copy_seconds, which training stood still for;
@@ -28,7 +28,15 @@ from typing import Any
 from seedbed.errors import InputError
 
 Listener = Callable[[dict[str, Any]], None]
+# What a look at a model measures, by its objective, and how the unit is written.
+SCORES = {"bits_per_byte": "bits/byte", "bits_per_masked_token": "bits/masked token"}
 SHOWN_ONLY = frozenset({"progress"})
+
+
+def scores_of(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which of SCORES an entry holds, and its values by domain."""
+    name = next(name for name in SCORES if name in entry)
+    return name, entry[name]
 
 
 class EventLog:

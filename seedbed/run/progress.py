@@ -49,7 +49,7 @@ class PlainProgress:
             self._next[name] = event["time"] + PLAIN_SECONDS
             self._write(f"{name}: {self._advance(name, event)}")
         elif kind == "validation":
-            self._write(f"{name}: step {event['step']}: {scores_line(board.bits_per_byte)}")
+            self._write(f"{name}: step {event['step']}: {scores_line(board.validation)}")
         elif kind == "sample":
             self._write(f"{name}: step {event['step']} writes: {printable(event['prompt'] + event['text'])!r}")
         elif kind == "resume":
@@ -152,9 +152,9 @@ class TerminalProgress:
                 Text(f"    refused: {printable(reason)}", style="yellow", no_wrap=True, overflow="ellipsis")
                 for reason in board.reasons
             ]
-        if board.bits_per_byte:
+        if board.validation:
             lines.append(
-                Text("  " + scores_line(board.bits_per_byte), style="green", no_wrap=True, overflow="ellipsis")
+                Text("  " + scores_line(board.validation), style="green", no_wrap=True, overflow="ellipsis")
             )
         spent = [duration(now - board.started)] if board.started else []
         lines.append(

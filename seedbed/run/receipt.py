@@ -11,6 +11,7 @@ from seedbed.errors import SeedbedError
 from seedbed.files import read_json, sha256_file, write_json, write_text
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import total_cost
+from seedbed.run.events import scores_of
 from seedbed.run.folder import RunFolder
 from seedbed.run.machine import describe, package_version
 
@@ -47,7 +48,8 @@ def build_receipt(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
     }
     if "evaluate" in records:
         scores = read_json(folder.stage_path("evaluate") / "evaluation.json")
-        receipt["bits_per_byte"] = scores["bits_per_byte"]
+        name, receipt_scores = scores_of(scores)
+        receipt[name] = receipt_scores
     return receipt
 
 

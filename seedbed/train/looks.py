@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.evaluate.bits import score_split
+from seedbed.evaluate.encoder import masked_objective
+from seedbed.evaluate.fill import draw_fills
+from seedbed.evaluate.held_out import select
+from seedbed.evaluate.masked import MaskedScore, masked_table, score_masked
 from seedbed.generate.engine import sample_text
 from seedbed.model.language_model import LanguageModel
 from seedbed.model.transformer import Transformer
@@ -46,8 +50,9 @@ class Looks:
         scores = self.validate(self.language_model)
         if not all(map(math.isfinite, scores.values())):
             return  # the weights diverged: the next step's loss says so
-        self.history.validations.append({**standing, "bits_per_byte": scores})
-        self.context.emit("validation", **{k: v for k, v in standing.items() if k != "flops"}, bits_per_byte=scores)
+        found = {"bits_per_byte" if self.language_model.config.causal else "bits_per_masked_token": scores}
+        self.history.validations.append({**standing, **found})
+        self.context.emit("validation", **{k: v for k, v in standing.items() if k != "flops"}, **found)
         self.sample(self.language_model, standing["step"])
         model.train()
 
@@ -56,14 +61,38 @@ class Looks:
         scores: dict[str, float] = {}
         bits = num_bytes = 0.0
         folder = self.context.inputs["tokenize"].path
-        for split in sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "train"):
+        splits = sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "train")
+        if not language_model.config.causal:
+            return self.validate_encoder(language_model, splits)
+        for split in splits:
             found = score_split(language_model, split, VALIDATION_BYTES_PER_DOMAIN, tokenizer=self.tokenizer)
             for domain, score in found.items():
                 scores.setdefault(domain, round(score["model"], 4))
                 bits, num_bytes = bits + score["model"] * score["bytes"], num_bytes + score["bytes"]
         return {"all": round(bits / num_bytes, 4), **scores} if num_bytes else scores
 
+    def validate_encoder(self, language_model: LanguageModel, splits: list[Path]) -> dict[str, float]:
+        """Bits per masked token of each domain, and of "all"."""
+        objective = masked_objective(self.context.recipe, self.tokenizer)
+        scores: dict[str, MaskedScore] = {}
+        for split in splits:
+            for domain, stream in select(split, VALIDATION_BYTES_PER_DOMAIN, self.tokenizer).items():
+                scores[domain] = scores.get(domain, MaskedScore()) + score_masked(language_model, stream, objective)
+        return {domain: round(entry["model"], 4) for domain, entry in masked_table(scores).items() if entry["asked"]}
+
+    def fill_masks(self, language_model: LanguageModel, step: int) -> None:
+        recipe, folder = self.context.recipe, self.context.inputs["tokenize"].path
+        split = min(p for p in folder.iterdir() if p.is_dir() and p.name != "train")
+        streams = list(select(split, VALIDATION_BYTES_PER_DOMAIN, self.tokenizer).values())[:1]
+        objective = masked_objective(recipe, self.tokenizer)
+        for found in draw_fills(language_model, self.tokenizer, objective, streams, recipe.evaluate.prompts[:1]):
+            text = " \u2192 " + found["text"]
+            self.history.samples.append({"step": step, "prompt": found["prompt"], "text": text})
+            self.context.emit("sample", step=step, prompt=found["prompt"], text=text)
+
     def sample(self, language_model: LanguageModel, step: int) -> None:
+        if not language_model.config.causal:
+            return self.fill_masks(language_model, step)
         recipe = self.context.recipe
         prompt = recipe.evaluate.prompts[0] if recipe.evaluate.prompts else ""
         text = sample_text(

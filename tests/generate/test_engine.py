@@ -8,11 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.generate.engine import choose, generate, generate_tokens, sample_text
+from seedbed.errors import InputError
+from seedbed.generate.engine import (
+    choose,
+    generate,
+    generate_tokens,
+    infill_prompt,
+    infill_tokens,
+    sample_text,
+)
 from seedbed.model.config import ARCHITECTURES, TransformerConfig
 from seedbed.model.language_model import LanguageModel
 from seedbed.model.ngram import count
 from seedbed.model.transformer import build_model
+from seedbed.recipe.objective import special_tokens
 from seedbed.tokens.tokenizer import Tokenizer
 
 TEXT = "The quick brown fox — naïve, 漢字 👩‍👩‍👧 — jumps over the lazy dog. " * 40
@@ -120,3 +129,29 @@ def test_draws_follow_the_probabilities() -> None:
     sharp = np.bincount([choose(log_probabilities, 0.5, None, generator) for _ in range(4000)], minlength=4) / 4000
     squares = np.array([0.25, 0.04, 0.04, 0.01])
     assert sharp == pytest.approx(squares / squares.sum(), abs=0.03)
+
+
+@pytest.mark.parametrize("objective", ["fim", "span"])
+def test_a_gap_is_filled_as_the_objective_wrote_it(objective: str) -> None:
+    names = [names[0] for names in special_tokens(objective, 64, 0.15, 3.0)]
+    tokenizer = Tokenizer.train(iter(["the house of the people " * 20]), 300, "gpt4", names)
+    tokens, stops = infill_prompt(tokenizer, "the house", " people")
+    shown = [n for n in tokens if n not in tokenizer.special.values()]
+    assert tokenizer.decode(shown) == "the house people" and tokenizer.eos_id in stops
+    marks = [name for n in tokens for name, number in tokenizer.special.items() if number == n]
+    if objective == "fim":
+        assert marks == ["<|endoftext|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
+    else:
+        assert marks == ["<|endoftext|>", "<|extra_id_0|>", "<|extra_id_0|>"]
+        assert tokenizer.special["<|extra_id_1|>"] in stops
+    config = TransformerConfig(tokenizer.vocab_size, 1, 32, 2, 2, 32, 24)
+    model = LanguageModel(build_model(ARCHITECTURES["llama"](config), seed=1), None)
+    made = list(infill_tokens(model, tokenizer, "the house", " people", 100, 1.0, None, 1))
+    assert 0 < len(made) <= 24 - len(tokens)
+    with pytest.raises(InputError, match="leave no room in the context of 24: shorten them"):
+        next(infill_tokens(model, tokenizer, "the house " * 20, "", 10, 1.0, None, 1))
+
+
+def test_a_gap_needs_a_model_that_was_trained_to_fill_it() -> None:
+    with pytest.raises(InputError, match=r"not trained to fill in: train one with train\.objective"):
+        infill_prompt(Tokenizer.train(iter(["the house"]), 260, "gpt4"), "a", "b")

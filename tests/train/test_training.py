@@ -29,7 +29,11 @@ ARCHITECTURES = [
     {"model.architecture": "seedbed", "model.prior_order": 0, "model.kv_heads": 1, "model.heads": 2},
     {"model.architecture": "gpt2", "model.ngram_rows": 0, "model.prior_order": 0, "train.optimizer": "adamw"},
     {"model.architecture": "llama", "model.ngram_rows": 0, "model.prior_order": 0, "train.schedule": "cosine"},
-]
+    {"model.architecture": "bert", "model.ngram_rows": 0, "model.prior_order": 0, "train.objective": "masked",
+     "train.mask_whole_words": True},
+    {"model.prior_order": 0, "train.objective": "span"},
+    {"model.prior_order": 0, "train.objective": "fim"},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", ARCHITECTURES)
