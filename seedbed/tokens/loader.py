@@ -156,6 +156,9 @@ class Loader:
     def _tokens(self, pieces: list[list[Piece]]) -> np.ndarray:
         out = np.empty((len(pieces), self.context + 1), np.int64)
         for row, parts in zip(out, pieces, strict=True):
+            if len(parts) == 1 and parts[0][1] == len(row):
+                self.shards.read_into(row, parts[0][0])
+                continue
             at = 0
             for first, length in parts:
                 self.shards.read_into(row[at : at + length], first)

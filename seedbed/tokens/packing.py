@@ -49,9 +49,14 @@ class EpochOrder:
 
     def epochs(self, numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """(epoch, int64 rows of the epoch) for `numbers`, which are ascending."""
-        epochs = numbers // self.num_rows
-        for epoch in np.unique(epochs).tolist():
-            places = numbers[epochs == epoch] - epoch * self.num_rows
+        done = 0
+        while done < len(numbers):
+            epoch = int(numbers[done]) // self.num_rows
+            until = len(numbers)
+            if int(numbers[-1]) >= (epoch + 1) * self.num_rows:
+                until = int(np.searchsorted(numbers, (epoch + 1) * self.num_rows))
+            places = numbers[done:until] - epoch * self.num_rows
+            done = until
             if self.block is None or self.block >= self.num_rows:
                 yield epoch, permute(places, self.num_rows, self.draw(epoch)[1])
             else:
@@ -81,7 +86,9 @@ class Concatenation:
         for epoch, windows in self.order.epochs(numbers):
             origin = self.order.draw(epoch)[0] % size
             for start in ((origin + windows * self.context) % size).tolist():
-                row, left = [(first + start, min(length, size - start))], length - (size - start)
+                row, left = [(first + start, length)], length - (size - start)
+                if left > 0:
+                    row = [(first + start, size - start)]
                 while left > 0:  # past the end of the ring it goes on at its beginning
                     row.append((first, min(left, size)))
                     left -= size

@@ -53,7 +53,7 @@ class MappedFiles(Sequence[np.ndarray]):
         return self._count
 
     def __getitem__(self, number: Any) -> Any:
-        if not 0 <= number < self._count:
+        if number >= self._count:
             raise IndexError(number)  # ends iteration
         return self._open(number)
 
@@ -98,8 +98,11 @@ class ShardReader:
         start %= self.num_tokens
         while filled < wanted:
             shard = self.shard_of(start)
-            offset = start - int(self.first_token[shard])
+            offset = start - int(self.first_token[shard]) if shard else start
             part = self.tokens[shard][offset : offset + wanted - filled]
+            if len(part) == wanted:
+                out[:] = part
+                return
             out[filled : filled + len(part)] = part
             filled += len(part)
             start = (start + len(part)) % self.num_tokens
