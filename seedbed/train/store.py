@@ -23,7 +23,7 @@ def live_weights(model: Transformer) -> dict[str, torch.Tensor]:
     """Every weight once, in the memory that training writes to: a tied head is its embedding."""
     state: dict[str, torch.Tensor] = model.state_dict()
     if model.config.tied_head:
-        del state["head.weight"]
+        state.pop("head.weight", None)  # a pipeline's stage may hold neither
     return state
 
 

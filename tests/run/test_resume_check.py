@@ -1,16 +1,30 @@
 """`seedbed verify RUN --resume` finds a run that resumes exactly, and one that loses a batch."""
 
 import json
+import signal
 import sys
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
 
 from seedbed.files import sha256_file
 from seedbed.run.folder import RunFolder
-from seedbed.run.resume_check import Attempt, Kill, Proof, ResumeCheck, check_resume
+from seedbed.run.resume_check import (
+    INPUTS,
+    Attempt,
+    Kill,
+    Proof,
+    ResumeCheck,
+    batches_of,
+    check_resume,
+    kill,
+    start_ranks,
+    wait_for,
+)
 from seedbed.run.resume_text import resume_text
-from seedbed.train.checkpoints import list_checkpoints
+from seedbed.train.checkpoints import list_checkpoints, sound_manifest
 
 
 def test_the_report_says_what_was_killed_and_compared() -> None:
@@ -63,6 +77,32 @@ def test_a_batch_that_is_lost_is_found(finished_run: RunFolder, monkeypatch: pyt
     result = check_resume(finished_run, kills=1, steps=200, ranks=1)
     assert {problem.split()[1] for problem in result.problems} >= {"losses.npy", "batches.npy", "model.safetensors"}
     assert Path(result.kept).is_dir()
+
+
+@pytest.mark.slow
+def test_all_ranks_save_and_leave_when_one_is_told(finished_run: RunFolder, tmp_path: Path) -> None:
+    inputs = {name: finished_run.stage_path(name) for name in INPUTS}
+    proof = Proof(tmp_path, finished_run.recipe(), inputs, 400, Random(1), print, ResumeCheck(400))
+    folder = proof.folder("stopped")
+    folder.write_recipe(proof.recipe)
+    children = start_ranks(folder.path, 2)
+    try:
+        wait_for(children, folder, 0, "step")
+        children[0].send_signal(signal.SIGTERM)
+        assert [child.wait(120) for child in children] == [130, 130]
+    finally:
+        kill(children)
+    (checkpoint,) = list_checkpoints(next(folder.stages_path.glob("train-*.partial")) / "checkpoints")[-1:]
+    assert sound_manifest(checkpoint).ranks == 2
+    assert "stopped by SIGTERM" in (folder.path / "stderr-0.txt").read_text()
+    assert proof.attempt(folder, 2)
+    assert [event["step"] for event in folder.events() if event["kind"] == "resume"] == [sound_step(checkpoint)]
+    digests, _, _ = batches_of(proof.recipe, inputs)
+    assert np.array_equal(np.load(folder.stage_path("train") / "batches.npy"), digests)
+
+
+def sound_step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def claim_a_step_more(checkpoint: Path) -> None:
