@@ -43,7 +43,7 @@ class ExpertsConfig:
     routed_scale: float = 1.0  # factor on the gates
     groups: int = 1  # the experts of a token come from groups_per_token of these groups
     groups_per_token: int = 1
-    balance: Literal["bias", "loss", "none"] = "bias"
+    balance: Literal["bias", "loss", "off"] = "bias"
     bias_rate: float = 0.001  # step of the balancing bias (DeepSeek-V3, section 4.2)
     loss_weight: float = 0.01  # of the balance loss (Switch, section 2.2)
     z_loss_weight: float = 0.0  # of the squared log-sum-exp of the router's logits; ST-MoE uses 0.001
@@ -58,6 +58,7 @@ class LatentConfig:
     rope_width: int  # channels that RoPE turns; the key's are shared by all heads
     value_width: int  # channels of a head's values
     query_rank: int = 0  # channels the queries pass through; 0: one matrix
+    yarn_scale: float = 0.0  # with yarn, scores times (0.1 yarn_scale ln(factor) + 1)^2: DeepSeek's mscale_all_dim
 
 
 @dataclass(frozen=True)

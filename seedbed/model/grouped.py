@@ -20,8 +20,8 @@ ALIGNMENT = (
 
 
 def has_grouped_kernel(x_SI: Tensor, weight_EOI: Tensor) -> bool:
-    """Whether the device's grouped kernel takes these operands."""
-    if not x_SI.is_cuda or x_SI.dtype != torch.bfloat16:
+    """Whether the device's grouped kernel takes these operands. A rank of expert parallelism may be sent no rows."""
+    if not x_SI.is_cuda or x_SI.dtype != torch.bfloat16 or not len(x_SI):
         return False
     aligned = all(size % ALIGNMENT == 0 for size in weight_EOI.shape[1:])
     return aligned and torch.cuda.get_device_capability(x_SI.device) >= (8, 0)

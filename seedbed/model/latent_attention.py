@@ -44,6 +44,8 @@ class LatentAttention(nn.Module):
         self.config, self.latent = config, config.latent
         D, H, C, rank = config.width, config.heads, self.latent.kv_rank, self.latent.query_rank
         P, R, V = self.latent.plain_width, self.latent.rope_width, self.latent.value_width
+        factor = config.rope_scaling.factor if config.rope_scaling else 1.0
+        self.sharpness = (0.1 * self.latent.yarn_scale * math.log(factor) + 1) ** 2
         if rank:
             self.query_down = nn.Linear(D, rank, bias=False)
             self.query_norm = nn.RMSNorm(rank, eps=1e-6, elementwise_affine=config.norm_weights)
@@ -71,6 +73,8 @@ class LatentAttention(nn.Module):
         latent, (B, T, _) = self.latent, x_BTD.shape
         narrow_BTD = self.query_norm(self.query_down(x_BTD)) if latent.query_rank else x_BTD
         query_BTHK = self.query(narrow_BTD).view(B, T, -1, latent.plain_width + latent.rope_width)
+        if self.sharpness != 1:
+            query_BTHK = query_BTHK * self.sharpness
         plain_BTHP, turned_BTHR = query_BTHK.split((latent.plain_width, latent.rope_width), dim=-1)
         cos_TR, sin_TR = positions.cos_TK, positions.sin_TK
         turned_BTHR = rotate(turned_BTHR, cos_TR, sin_TR)

@@ -242,7 +242,7 @@ class ModelConfig(Section):
     routed_scale: float = Field(default=1.0, gt=0, description="factor on the gates of routed experts")
     expert_groups: int = Field(default=1, gt=0, description="groups of experts, of which a token uses some")
     groups_per_token: int = Field(default=1, gt=0)
-    balance: Literal["bias", "loss", "none"] = Field(
+    balance: Literal["bias", "loss", "off"] = Field(
         default="bias", description="what keeps the experts' loads even: a bias outside the gradient, or a loss"
     )
     balance_rate: float | None = Field(default=None, gt=0, description="step of the balancing bias; default: by length")

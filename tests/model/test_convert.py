@@ -71,6 +71,15 @@ CASES: dict[str, dict[str, Any]] = {
         "n_group": 4, "topk_group": 2, "kv_lora_rank": 20, "q_lora_rank": 14, "qk_nope_head_dim": 6,
         "qk_rope_head_dim": 8, "v_head_dim": 10,
     },
+    "deepseek_v3, yarn": {
+        "model_type": "deepseek_v3", **LLAMA, "num_key_value_heads": 4, "moe_intermediate_size": 24,
+        "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 2,
+        "n_group": 1, "topk_group": 1, "kv_lora_rank": 20, "q_lora_rank": 14, "qk_nope_head_dim": 6,
+        "qk_rope_head_dim": 8, "v_head_dim": 10,
+        "rope_parameters": {
+            "rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 0.7, **ORIGINAL,
+        },
+    },
     "deepseek_v3, plain queries": {
         "model_type": "deepseek_v3", **LLAMA, "num_key_value_heads": 4, "moe_intermediate_size": 24,
         "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 0,

@@ -120,6 +120,14 @@ def test_grouped_products_are_those_of_a_loop_also_for_experts_without_rows(dtyp
             assert torch.equal(own, other)
 
 
+def test_a_grouped_product_of_no_rows_has_gradients_of_zero() -> None:
+    x, weight = torch.zeros(0, 16, requires_grad=True), torch.ones(3, 24, 16, requires_grad=True)
+    product = grouped_product(x, weight, torch.zeros(3, dtype=torch.int64))
+    assert product.shape == (0, 24)
+    product.sum().backward()
+    assert weight.grad is not None and not weight.grad.any()
+
+
 def test_no_choice_is_dropped_when_all_tokens_want_one_expert() -> None:
     part, x = make("relu2, one of six").train(), random_input()
     part.router.bias_E[4] = 9

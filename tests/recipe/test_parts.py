@@ -52,6 +52,8 @@ def test_every_field_reaches_the_model() -> None:
     config = model_config(load_recipe(settings=settings), 512)
     assert config.latent == LatentConfig(kv_rank=48, plain_width=20, rope_width=6, value_width=10, query_rank=24)
     assert not config.value_embeddings and not config.qk_norm
+    unbalanced = model_config(load_recipe(settings=[*MOE, "model.balance=off"]), 512).experts
+    assert unbalanced is not None and unbalanced.balance == "off"
 
 
 def test_latent_attention_takes_deepseeks_proportions() -> None:

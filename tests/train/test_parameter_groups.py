@@ -46,8 +46,8 @@ def test_routers_expert_stacks_segments_and_biases_find_their_group() -> None:
     model.mlm_dense = nn.Linear(8, 8)
     groups = split_parameters(model)
     assert list(groups.tables) == ["embedding.weight"]
-    assert list(groups.matrices) == ["layers.0.experts_up"]
-    assert sorted(groups.head) == ["layers.0.router.weight", "mlm_dense.weight", "segment_embedding.weight"]
+    assert sorted(groups.matrices) == ["layers.0.experts_up", "layers.0.router.weight"]
+    assert sorted(groups.head) == ["mlm_dense.weight", "segment_embedding.weight"]
     assert sorted(groups.scalars) == [
         "layers.0.norm.bias", "layers.0.norm.weight", "layers.0.router.bias", "mlm_dense.bias",
     ]  # fmt: skip

@@ -113,7 +113,7 @@ def read_balance(values: Values) -> dict[str, Any]:
     """What only training reads: Transformers' own coefficient, and two that it passes over."""
     weight = values.get("router_aux_loss_coef") or 0.0
     return {
-        "balance": "loss" if weight else "none",
+        "balance": "loss" if weight else "off",
         **({"loss_weight": weight} if weight else {}),
         "z_loss_weight": values.get("router_z_loss_coef", 0.0),
         "bias_rate": values.get("router_bias_rate", ExpertsConfig.bias_rate),
@@ -197,7 +197,8 @@ def write_qwen3_moe(config: TransformerConfig) -> dict[str, Any]:
 
 def read_deepseek(values: Values) -> TransformerConfig:
     demand(values, rope_interleave=True, scoring_func="sigmoid", topk_method="noaux_tc", moe_layer_freq=1)
-    base = llama_config(read_decoder({**values, "head_dim": None, "num_key_value_heads": None}))
+    rope, yarn_scale = read_yarn_scale(values)
+    base = llama_config(read_decoder({**values, **rope, "head_dim": None, "num_key_value_heads": None}))
     experts = ExpertsConfig(
         values["n_routed_experts"],
         values["num_experts_per_tok"],
@@ -216,17 +217,35 @@ def read_deepseek(values: Values) -> TransformerConfig:
         rope_width=values["qk_rope_head_dim"],
         value_width=values["v_head_dim"],
         query_rank=values.get("q_lora_rank") or 0,
+        yarn_scale=yarn_scale,
     )
     epsilon = named_epsilon(base, values["rms_norm_eps"])
     return replace(base, experts=experts, latent=latent, norm_epsilon=epsilon)
+
+
+def read_yarn_scale(values: Values) -> tuple[dict[str, Any], float]:
+    """RoPE's fields as other decoders have them, and the yarn_scale that DeepSeek adds."""
+    given = dict(values.get("rope_parameters") or values.get("rope_scaling") or {})
+    scale, all_channels = (float(given.pop(name, None) or 0.0) for name in ("mscale", "mscale_all_dim"))
+    if scale != all_channels:  # their quotient would be a factor on the turned channels alone
+        raise ValueError(f"mscale: {scale} is not supported (only mscale_all_dim, {all_channels})")
+    if scale:
+        given["attention_factor"] = 1.0
+    return {"rope_parameters": given, "rope_scaling": None}, scale
 
 
 def write_deepseek(config: TransformerConfig) -> dict[str, Any]:
     experts, latent = experts_of(config), config.latent
     if latent is None or not experts.shared_experts:
         raise ValueError("DeepSeek-V3 has latent attention and shared experts")
+    values = write_decoder(config, "DeepseekV3ForCausalLM")
+    if latent.yarn_scale:
+        rope = values.get("rope_scaling", {})
+        if rope.pop("attention_factor", 0.0) != 1:
+            raise ValueError("yarn_scale: DeepSeek-V3 has it with an attention_factor of 1 only")
+        rope |= {"mscale": latent.yarn_scale, "mscale_all_dim": latent.yarn_scale}
     return {
-        **write_decoder(config, "DeepseekV3ForCausalLM"),
+        **values,
         "head_dim": latent.rope_width,
         "n_routed_experts": experts.num_experts,
         "num_experts_per_tok": experts.experts_per_token,

@@ -88,7 +88,8 @@ class Groups:
     """A model's parameters by name, each in exactly one group.
 
     `tables`: looked up by token. `matrices`: the products of the layers, alone [R, C] or stacked [E, R, C]. `head`: what maps
-    hidden states to logits (of tokens or of experts), and tables that every batch touches whole. `scalars`: gains, biases, gates.
+    hidden states to logits, and tables that every batch touches whole. `scalars`: gains, biases, gates. A router is one of the
+    matrices: moved by AdamW as a head is, it grows faster, and loads even out later (bench/experts.py).
     """
 
     tables: dict[str, Tensor] = field(default_factory=dict)
@@ -108,7 +109,7 @@ def split_parameters(model: nn.Module) -> Groups:
             groups.tables[name] = parameter
         elif parameter.ndim < 2 or {"value_gate", "prior_gate"} & set(path) or path[-1] == "bias":
             groups.scalars[name] = parameter
-        elif "layers" in path and "router" not in path:
+        elif "layers" in path:
             groups.matrices[name] = parameter
         else:
             groups.head[name] = parameter
