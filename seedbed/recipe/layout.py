@@ -5,6 +5,7 @@ number of devices.
 """
 
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from seedbed.errors import InputError
@@ -39,6 +40,14 @@ class Layout:
 
     def __str__(self) -> str:
         return ",".join(f"{name}={value}" for name, value in asdict(self).items() if value > 1) or "dp=1"
+
+
+def split_layers(layers: int, stages: int) -> list[range]:
+    """Layers of each stage, in order. The tables before the first and the head after the last count as a layer each."""
+    lead = 1 if layers + 2 >= 2 * stages else 0
+    edges = [round(i * (layers + 2 * lead) / stages) - lead for i in range(1, stages)]
+    inner = (min(max(edge, i), layers - stages + i) for i, edge in enumerate(edges, 1))
+    return [range(start, stop) for start, stop in pairwise([0, *inner, layers])]
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from torch.distributed.tensor.experimental import implicit_replication
 
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
-from seedbed.recipe.layout import Layout
+from seedbed.recipe.layout import Layout, split_layers
 from seedbed.train.batch import Batch
 from seedbed.train.parallel.context import cut_rows, positions_of
 from seedbed.train.parallel.experts import cut_experts, expert_stacks
 from seedbed.train.parallel.mesh import Mesh
 from seedbed.train.parallel.pipeline import Pipeline
-from seedbed.train.parallel.stage import Stage, keep_stage, split_layers
+from seedbed.train.parallel.stage import Stage, keep_stage
 from seedbed.train.parallel.tables import Table, make_dense, share_touched
 from seedbed.train.parallel.tensor import cut_by_heads_and_channels
 
@@ -39,7 +39,7 @@ class Sharded:
         with torch.device("meta"):
             self.model = model = Transformer(config)
         make_dense(model)
-        self.shared_by_stages = keep_stage(model, split_layers(config, layout.pp)[mesh.rank("pp")])
+        self.shared_by_stages = keep_stage(model, split_layers(config.layers, layout.pp)[mesh.rank("pp")])
         self.spread_experts = cut_experts(model, mesh["ep"]) if layout.ep > 1 else []
         self.partial_in_tp = cut_by_heads_and_channels(model, mesh["tp"]) if layout.tp > 1 else []
         positions = positions_of(mesh.rank("cp"), layout.cp, config.context).to(device) if layout.cp > 1 else None

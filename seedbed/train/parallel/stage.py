@@ -4,22 +4,10 @@ With pp=1 the only stage is the whole model. Every stage reads the batch itself,
 travel: value embeddings are looked up where they are added.
 """
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
-from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
-
-
-def split_layers(config: TransformerConfig, stages: int) -> list[range]:
-    """Layers of each stage, in order. The tables before the first and the head after the last count as a layer each."""
-    slots = config.layers + (2 if config.layers + 2 >= 2 * stages else 0)
-    lead = (slots - config.layers) // 2
-    edges = [round(i * slots / stages) - lead for i in range(1, stages)]
-    bounds = [0, *(min(max(edge, i), config.layers - stages + i) for i, edge in enumerate(edges, 1)), config.layers]
-    return [range(start, stop) for start, stop in pairwise(bounds)]
 
 
 def keep_stage(model: Transformer, layers: range) -> list[str]:
