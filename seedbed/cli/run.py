@@ -16,6 +16,9 @@ MinutesOption = Annotated[
 ]
 SizeOption = Annotated[str | None, typer.Option("--size", help="Matrix parameters, such as 1M, 20M or 1.3B.")]
 CorpusOption = Annotated[Path | None, typer.Option("--corpus", help="A file or folder of your own text.")]
+ParallelOption = Annotated[
+    str | None, typer.Option("--parallel", help="How the ranks of torchrun share the model: auto, or fsdp=8,tp=2.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One object on stdout; everything else on stderr.")]
 
 
@@ -26,10 +29,15 @@ def run(
     minutes: MinutesOption = None,
     size: SizeOption = None,
     corpus: CorpusOption = None,
+    parallel: ParallelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Go the whole path, from raw text to a model, its evaluation and a report. Safe to kill and repeat."""
-    execute("evaluate", recipe, out, settings, minutes, size, corpus, json)
+    execute("evaluate", recipe, out, with_layout(settings, parallel), minutes, size, corpus, json)
+
+
+def with_layout(settings: list[str] | None, parallel: str | None) -> list[str]:
+    return [*(settings or ()), *([f"train.parallel={parallel}"] if parallel else ())]
 
 
 def execute(
@@ -85,9 +93,10 @@ def stage_verbs() -> list[Callable[..., None]]:
             minutes: MinutesOption = None,
             size: SizeOption = None,
             corpus: CorpusOption = None,
+            parallel: ParallelOption = None,
             json: JsonOption = False,
         ) -> None:
-            execute(name, recipe, out, settings, minutes, size, corpus, json)
+            execute(name, recipe, out, with_layout(settings, parallel), minutes, size, corpus, json)
 
         command.__name__ = name
         command.__doc__ = f"Run a recipe up to its stage `{name}`."

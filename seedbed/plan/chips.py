@@ -25,19 +25,20 @@ class Chip:
 CHIPS = {
     "a100": Chip(
         "a100", 80 * GB, 2.039e12, 312e12, 300 * GB, 25 * GB, 8, 400,
-        "NVIDIA A100 80GB SXM datasheet, 2021-06 (NVLink 600 GB/s both ways); DGX A100: one 200 Gb/s adapter a GPU",
+        "NVIDIA A100 80GB SXM datasheet, 2021 (NVLink 600 GB/s both ways); DGX A100: one 200 Gb/s adapter a GPU",
     ),
     "h100": Chip(
         "h100", 80 * GB, 3.35e12, 989.4e12, 450 * GB, 50 * GB, 8, 700,
-        "NVIDIA H100 SXM datasheet, 2023-03 (NVLink 900 GB/s both ways); DGX H100: one 400 Gb/s adapter a GPU",
+        "NVIDIA H100 SXM datasheet, 2023 (NVLink 900 GB/s both ways); DGX H100: one 400 Gb/s adapter a GPU",
     ),
     "h200": Chip(
         "h200", 141 * GB, 4.8e12, 989.4e12, 450 * GB, 50 * GB, 8, 700,
-        "NVIDIA H200 SXM datasheet, 2023-11 (NVLink 900 GB/s both ways); DGX H200: one 400 Gb/s adapter a GPU",
+        "NVIDIA H200 SXM datasheet, 2023 (NVLink 900 GB/s both ways); DGX H200: one 400 Gb/s adapter a GPU",
     ),
     "b200": Chip(
         "b200", 180 * GB, 8.0e12, 2250e12, 900 * GB, 50 * GB, 8, 1000,
-        "NVIDIA DGX B200 datasheet, 2024-03 (1,440 GB, 72 PFLOP/s FP8 dense and sparse halves, NVLink 1.8 TB/s both ways)",
+        "NVIDIA DGX B200 datasheet, 2024: for 8 GPUs 72 PFLOP/s FP8 with sparsity (bfloat16 dense: a quarter), 1,440 GB; NVLink "
+        "1.8 TB/s both ways; one 400 Gb/s adapter a GPU",
     ),
 }  # fmt: skip
 

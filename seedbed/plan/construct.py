@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 import torch.distributed as dist
 
 from seedbed.model.config import TransformerConfig
@@ -42,6 +41,6 @@ def construct(config: TransformerConfig, layout: Layout, rank: int = 0) -> Const
 
     began = time.monotonic()
     with imagined_ranks(rank, layout.devices):
-        sharded = Sharded(config, layout, "cpu", bfloat16=True, compile=False, seed=None)
+        sharded = Sharded(config, layout, "cpu", bfloat16=True)
         held = [p.to_local() if hasattr(p, "to_local") else p for p in sharded.model.parameters()]
     return Constructed(sum(t.numel() * t.element_size() for t in held), len(held), time.monotonic() - began)

@@ -80,21 +80,23 @@ def complexity(layout: Layout) -> int:
 
 
 def assess(config: TransformerConfig, model: Divisible, layout: Layout, chip: Chip, optimizer: str) -> Choice:
-    """The largest micro-batch that fits, layers run twice only where nothing fits otherwise."""
+    work = fitting_work(config, model, layout, chip.memory_bytes, optimizer)
+    memory = estimate(config, layout, work)
+    seconds = step_seconds(config, model, layout, work, chip)
+    return Choice(layout, work, memory, seconds, memory.total <= USABLE_FRACTION * chip.memory_bytes)
+
+
+def fitting_work(
+    config: TransformerConfig, model: Divisible, layout: Layout, memory_bytes: float, optimizer: str
+) -> Work:
+    """The largest micro-batch that fits, layers run twice only where nothing fits otherwise; the least where nothing fits."""
     rows = model.batch_rows // layout.row_ways
-    limit = USABLE_FRACTION * chip.memory_bytes
-    smallest: Choice | None = None
     for recompute in (False, True):
         for micro_rows in (d for d in reversed(divisors(rows)) if rows // d >= layout.pp):
             work = Work(micro_rows, rows // micro_rows, recompute, optimizer)
-            memory = estimate(config, layout, work)
-            smallest = Choice(
-                layout, work, memory, step_seconds(config, model, layout, work, chip), memory.total <= limit
-            )
-            if smallest.fits:
-                return smallest
-    assert smallest is not None
-    return smallest
+            if estimate(config, layout, work).total <= USABLE_FRACTION * memory_bytes:
+                return work
+    return work
 
 
 def step_seconds(config: TransformerConfig, model: Divisible, layout: Layout, work: Work, chip: Chip) -> float:
@@ -116,7 +118,7 @@ def step_seconds(config: TransformerConfig, model: Divisible, layout: Layout, wo
         moved = tokens_here * config.experts.experts_per_token * config.width * 2 * (layout.ep - 1) / layout.ep
         exposed += 4 * len(config.expert_layers) / layout.pp * moved / link(layout.tp * layout.cp * layout.ep, chip)
     hidden = 0.0
-    held = sum(prod(cut_shape(w, layout)) for w in stage_weights(config, layout, 0))
+    held = float(sum(prod(cut_shape(w, layout)) for w in stage_weights(config, layout.pp, 0)))
     if layout.fsdp > 1:  # weights in bfloat16 for forward and backward, gradients in float32, each micro-batch
         shards = layout.fsdp * layout.cp
         hidden += work.micro_batches * held * (2 + 2 + 4) * (shards - 1) / shards / link(layout.tp * shards, chip)

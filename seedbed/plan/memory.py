@@ -4,6 +4,7 @@ Weights are float32 and sharded; matrix products run in bfloat16 under autocast.
 """
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from math import ceil, prod
 
 from seedbed.model.config import TransformerConfig
@@ -40,10 +41,11 @@ class Work:
     optimizer: str = "muon"
 
 
-def stage_weights(config: TransformerConfig, layout: Layout, stage: int) -> list[Weight]:
+@cache
+def stage_weights(config: TransformerConfig, stages: int, stage: int) -> list[Weight]:
     """The weights of a stage of the pipeline."""
-    layers = split_layers(config.layers, layout.pp)[stage]
-    first, last = stage == 0, stage == layout.pp - 1
+    layers = split_layers(config.layers, stages)[stage]
+    first, last = stage == 0, stage == stages - 1
 
     def here(weight: Weight) -> bool:
         if weight.shared or weight.layer in layers:
@@ -77,7 +79,7 @@ def local_shape(weight: Weight, layout: Layout) -> tuple[int, ...]:
 
 
 def weight_bytes(config: TransformerConfig, layout: Layout, stage: int) -> int:
-    return sum(4 * prod(local_shape(weight, layout)) for weight in stage_weights(config, layout, stage))
+    return sum(4 * prod(local_shape(weight, layout)) for weight in stage_weights(config, layout.pp, stage))
 
 
 def state_bytes(weight: Weight, layout: Layout, optimizer: str) -> int:
@@ -114,7 +116,7 @@ def estimate(config: TransformerConfig, layout: Layout, work: Work) -> Memory:
 
 
 def stage_memory(config: TransformerConfig, layout: Layout, work: Work, stage: int) -> Memory:
-    held = stage_weights(config, layout, stage)
+    held = stage_weights(config, layout.pp, stage)
     layers = split_layers(config.layers, layout.pp)[stage]
     local = weight_bytes(config, layout, stage)
     gathered = 0.0

@@ -4,6 +4,7 @@ tests/plan/test_weights.py holds it against the modules.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Literal
 
@@ -28,7 +29,8 @@ class Weight:
         return prod(self.shape)
 
 
-def weights(config: TransformerConfig) -> list[Weight]:
+@cache
+def weights(config: TransformerConfig) -> tuple[Weight, ...]:
     V, D, last = config.padded_vocab_size, config.width, config.layers
     found = [Weight("embedding.weight", (V, D), -1, "rows", "head" if config.tied_head else "table")]
     if config.position == "learned":
@@ -58,7 +60,7 @@ def weights(config: TransformerConfig) -> list[Weight]:
             Weight("prior_gate.weight", (1, D + config.prior_order - 1), last),
             Weight("prior_gate.bias", (1,), last),
         ]
-    return found
+    return tuple(found)
 
 
 def norm_weights(config: TransformerConfig, name: str, layer: int) -> list[Weight]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from seedbed.errors import InputError, Interrupted
 from seedbed.files import read_json, write_json
+from seedbed.recipe.layout import AUTO
 from seedbed.recipe.schema import HORIZONS, Recipe
 from seedbed.run.cost import CostRecorder
 from seedbed.run.events import EventLog, Listener
@@ -95,16 +96,17 @@ def run_pipeline(
     recipe: Recipe, out: Path, listener: Listener, last: str = STAGE_NAMES[-1], command: str = ""
 ) -> RunFolder:
     """Run every stage up to `last` that the folder does not hold yet, then write the report and the receipt."""
-    from seedbed.run.workers import follow_rank_zero, share_with_ranks, this_rank
+    from seedbed.run.workers import follow_rank_zero, settle_layout, share_with_ranks, this_rank, with_parallel
 
+    asked, recipe = recipe, settle_layout(recipe)
     if this_rank() > 0:
         if "train" in STAGE_NAMES[: STAGE_NAMES.index(last) + 1]:
             follow_rank_zero(load_stage("train"), out)
         return RunFolder(out)
-    folder = RunFolder.for_recipe(out, recipe)
+    folder = RunFolder.for_recipe(out, asked)
     stop = StopSignal()
     with folder.lock(), stop.installed():
-        check_request(folder, recipe)
+        check_request(folder, asked)
         recorder = CostRecorder(recipe)
         events = EventLog(folder.events_path, (listener, recorder))
         started = time.monotonic()
@@ -112,6 +114,8 @@ def run_pipeline(
         try:
             events.emit("run_start", command=command, recipe=recipe.name, machine=describe())
             recorder.attach(events.emit)
+            if recipe.train.parallel != AUTO:
+                events.emit("note", message=f"the model is spread over devices as {recipe.train.parallel}")
             outputs: dict[str, StageOutput] = {}
             state: dict[str, Any] = {}
             for name in STAGE_NAMES[: STAGE_NAMES.index(last) + 1]:
@@ -120,7 +124,8 @@ def run_pipeline(
                 outputs[name] = run_stage(load_stage(name), folder, recipe, outputs, events, stop.check, state)
                 if name == "measure":
                     recipe = apply_measured(recipe, outputs[name].summary)
-                folder.write_recipe(recipe)
+                # the layout belongs to these ranks, not to what is trained
+                folder.write_recipe(with_parallel(recipe, asked.train.parallel))
                 folder.write_index({done: output.path.name for done, output in outputs.items()})
             status = "done"
         except Interrupted:

@@ -5,18 +5,59 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from seedbed.recipe.layout import AUTO, Layout, check_layout, divisible, parse_layout
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.stages import Stage, StageContext, StageOutput
 
 
 def this_rank() -> int:
-    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+    return int(os.environ.get("RANK", "0")) if num_ranks() > 1 else 0
+
+
+def num_ranks() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def settle_layout(recipe: Recipe) -> Recipe:
+    """The recipe with a layout for the ranks that torchrun started. Refuses one that cannot be, before anything is done.
+
+    Ranks on a CPU hold copies unless told otherwise; on GPUs "auto" asks the planner.
+    """
+    ranks, wanted = num_ranks(), recipe.train.parallel
+    if wanted == AUTO:
+        if ranks == 1:
+            return recipe
+        layout = choose_for_gpus(recipe, ranks) or Layout(dp=ranks)
+    else:
+        layout = parse_layout(wanted)
+    check_layout(layout, divisible(recipe), ranks)
+    return with_parallel(recipe, str(layout))
+
+
+def with_parallel(recipe: Recipe, parallel: str) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"parallel": parallel})})
+
+
+def choose_for_gpus(recipe: Recipe, ranks: int) -> Layout | None:
+    """The planner's choice; None without GPUs or where theirs is not in its table."""
+    import torch
+
+    from seedbed.plan.chips import CHIPS, find_chip
+    from seedbed.plan.layout import choose
+    from seedbed.plan.shape import planned_config
+
+    if recipe.train.device == "cpu" or not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_name()
+    if not any(known in name.lower() for known in CHIPS):
+        return None
+    return choose(planned_config(recipe), divisible(recipe), ranks, find_chip(name), recipe.train.optimizer).layout
 
 
 def share_with_ranks(recipe: Recipe, out: Path, outputs: dict[str, StageOutput]) -> None:
     """Rank 0 tells the others what to train on. Nothing happens without torchrun."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if num_ranks() == 1:
         return
     import torch.distributed as dist
 
@@ -32,7 +73,8 @@ def follow_rank_zero(stage: Stage, out: Path) -> None:
 
     from seedbed.train.parallel import join_ranks
 
-    # rank 0 hears the signal too, and all save and leave at the same step (train/checkpoints/moments.py)
+    # rank 0 hears the signal too, and says at which step all save their parts and leave (train/checkpoints/moments.py); before
+    # training it leaves alone, and the others end with the lost connection
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     join_ranks()

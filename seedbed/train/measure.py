@@ -20,6 +20,8 @@ from seedbed.errors import InputError, SeedbedError
 from seedbed.files import read_json, sha256_json, write_json
 from seedbed.model.arithmetic import training_flops_per_token
 from seedbed.model.config import ARCHITECTURES, TransformerConfig
+from seedbed.plan.layout import fitting_work
+from seedbed.recipe.layout import AUTO, divisible, parse_layout
 from seedbed.recipe.schema import Recipe
 from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
 from seedbed.run.receipt import code_sha256
@@ -37,6 +39,7 @@ from seedbed.train.parallel import Ranks
 from seedbed.train.recompute import Recompute
 
 WARM_STEPS = 3
+HOST_MEMORY_BYTES = 4e9  # what a rank on a CPU may plan with: such ranks are for tests, several on one machine
 MEASURED_SECONDS = 2.0
 COLD_COMPILE_SECONDS = 35.0  # an assumption, on the safe side of 20 to 30 s reported for two cores and 4 layers
 COMPILED_SPEEDUP = 1.12  # what compiling gains on a CPU at width 128 (same place)
@@ -104,6 +107,10 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
     vocab_size = Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json").vocab_size
     config = model_config(recipe, vocab_size)
+    if not is_copies(train.parallel):
+        summary = without_measuring(recipe, config, device, threads)
+        write_json(context.path / "measure.json", summary)
+        return summary
     data = open_data(context)
     rows = data.loader.batch_rows
     precisions = choose_precisions(train.precision, device)
@@ -158,6 +165,39 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     write_json(context.path / "measure.json", summary)
     keep(identity, summary)
     return summary
+
+
+def is_copies(parallel: str) -> bool:
+    """Whether every rank holds the whole model, so that one of them can measure alone."""
+    return parallel == AUTO or parse_layout(parallel).copies_only
+
+
+def without_measuring(recipe: Recipe, config: TransformerConfig, device: str, threads: int) -> dict[str, Any]:
+    """A layout that cuts the model cannot be timed on rank 0 alone: what the recipe says, and arithmetic for the rest."""
+    train, layout = recipe.train, parse_layout(recipe.train.parallel)
+    if train.minutes is not None:
+        raise InputError(
+            f"train.minutes: minutes are measured on one device, and {layout} cuts the model: give train.steps or tokens"
+        )
+    if train.micro_batch_rows is None:
+        memory = torch.cuda.get_device_properties(0).total_memory if device == "cuda" else HOST_MEMORY_BYTES
+        work = fitting_work(config, divisible(recipe), layout, memory, train.optimizer)
+        micro_rows, recompute = work.micro_rows, "full" if work.recompute else "none"
+    else:
+        micro_rows, recompute = train.micro_batch_rows, "none"
+    precision = "bfloat16" if device == "cuda" else "float32"
+    return {
+        "device": device,
+        "precision": precision if train.precision == "auto" else train.precision,
+        "compile": train.compile == "on",
+        "threads": threads,
+        "micro_batch_rows": micro_rows,
+        "recompute": recompute if train.recompute == "auto" else train.recompute,
+        "steps": horizon_steps(recipe, config, 1.0, 0.0),
+        "step_seconds": None,
+        "seconds": 0.0,
+        "candidates": [],
+    }
 
 
 def choose_precisions(wanted: str, device: str) -> list[str]:

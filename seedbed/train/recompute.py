@@ -5,6 +5,7 @@ selective  a layer keeps the results of its matrix products and of attention, an
 full       a layer keeps its input alone, and is run again in the backward pass
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ def keep_products(context: Any, operation: Any, *args: Any, **kwargs: Any) -> Ch
     return CheckpointPolicy.MUST_SAVE if operation in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def recompute_layers(layers: nn.ModuleList, kind: Recompute) -> None:
+def recompute_layers(layers: Iterable[nn.Module], kind: Recompute) -> None:
     """Make every layer recompute in its backward pass what it does not keep. State names stay as they are."""
     if kind == "none":
         return

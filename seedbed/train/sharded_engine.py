@@ -17,7 +17,7 @@ from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine
-from seedbed.train.execution import Execution
+from seedbed.train.execution import Execution, loss_chunk
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks
 
@@ -47,8 +47,17 @@ class ShardedEngine(Engine):
         from seedbed.train.parallel.sharded import Sharded  # a second that one device need not pay
 
         execution = self.execution
+        if execution.precision == "float8":
+            raise InputError(f"train.precision: float8 is not made for {self.layout}: use bfloat16, or dp alone")
         self.sharded = Sharded(
-            self.config, self.layout, execution.device, execution.precision == "bfloat16", execution.compile, self.seed
+            self.config,
+            self.layout,
+            execution.device,
+            execution.precision == "bfloat16",
+            execution.compile,
+            execution.recompute,
+            loss_chunk(self.config, execution),
+            self.seed,
         )
         return self.sharded.model
 

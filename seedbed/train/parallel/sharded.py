@@ -14,6 +14,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.experimental import implicit_replication
 
+from seedbed.errors import InputError
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
 from seedbed.recipe.layout import Layout, split_layers
@@ -25,19 +26,33 @@ from seedbed.train.parallel.pipeline import Pipeline
 from seedbed.train.parallel.stage import Stage, keep_stage
 from seedbed.train.parallel.tables import Table, make_dense, share_touched
 from seedbed.train.parallel.tensor import cut_by_heads_and_channels
+from seedbed.train.recompute import Recompute, recompute_layers
 
 TIED = "embedding.weight"  # held by the first and the last stage where it is the head as well
 
 
 class Sharded:
     def __init__(
-        self, config: TransformerConfig, layout: Layout, device: str, bfloat16: bool, compile: bool, seed: int | None
+        self,
+        config: TransformerConfig,
+        layout: Layout,
+        device: str,
+        bfloat16: bool,
+        compile: bool = False,
+        recompute: Recompute = "none",
+        loss_chunk_tokens: int = 0,
+        seed: int | None = None,
     ) -> None:
-        """`seed`: None leaves the weights on the meta device (or unset), to be counted or loaded."""
+        """Without a `seed` the weights stay on the meta device, to be counted."""
+        if layout.cp > 1 and config.experts and config.experts.balance == "loss":
+            raise InputError(
+                "train.parallel: cp cuts rows, and the balance loss of experts is of whole rows: set model.expert_balance=bias"
+            )
         self.config, self.layout, self.device, self.bfloat16 = config, layout, device, bfloat16
         self.mesh = mesh = Mesh(layout, torch.device(device).type, ends=config.tied_head and layout.pp > 1)
         with torch.device("meta"):
             self.model = model = Transformer(config)
+        model.loss_chunk_tokens = loss_chunk_tokens
         make_dense(model)
         self.shared_by_stages = keep_stage(model, split_layers(config.layers, layout.pp)[mesh.rank("pp")])
         self.spread_experts = cut_experts(model, mesh["ep"]) if layout.ep > 1 else []
@@ -47,6 +62,7 @@ class Sharded:
             cut_rows(model, mesh.group("cp"))
         self.positions_S = positions
         self.stage = Stage(model, positions)
+        recompute_layers([model.layers[i] for i in model.present], recompute)
         if compile:
             for i in model.present:
                 model.layers[i].compile(dynamic=False)

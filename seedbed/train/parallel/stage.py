@@ -21,18 +21,13 @@ def keep_stage(model: Transformer, layers: range) -> list[str]:
             if i in config.value_layers:
                 del model.value_embeddings[str(i)]
     model.present = layers
-    tied = config.tied_head and (
-        first or last
-    )  # the table that is looked up by the first stage is the head of the last
-    if not (first or tied):
+    if not first and not (last and config.tied_head):  # the table that the first stage looks up is the head of the last
         leave_out(model, "embedding")
-    if not (last or tied):
-        leave_out(model, "head")
     if not first:
         model.ngram_embeddings = nn.ModuleDict()
         leave_out(model, "position_embedding", "segment_embedding", "embedding_norm")
     if not last:
-        leave_out(model, "final_norm", "head_transform", "prior_gate")
+        leave_out(model, "final_norm", "head_transform", "head", "prior_gate")
     return shared
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
+from torch.utils.checkpoint import checkpoint
 
 from seedbed.errors import InputError
 from seedbed.model.attention import Attention
@@ -106,13 +107,21 @@ class VocabularyLoss:
         self.model, self.group, self.rank = model, mesh.get_group(), mesh.get_local_rank()
 
     def __call__(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        hidden_ND, targets_N = SumBackward.apply(hidden_BTD.flatten(0, 1), self.group), targets_BT.flatten()
+        size = self.model.loss_chunk_tokens
+        if not size or size >= len(targets_N):
+            return self.part(hidden_ND, targets_N).view_as(targets_BT)
+        # a chunk's logits are made once more in the backward pass instead of being kept
+        chunks = zip(hidden_ND.split(size), targets_N.split(size), strict=True)
+        parts = [checkpoint(self.part, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+        return torch.cat(parts).view_as(targets_BT)
+
+    def part(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         model, group = self.model, self.group
-        assert model.head is not None
         weight_WD = here(model.head.weight)
+        bias_W = None if model.head.bias is None else here(model.head.bias)
         W = weight_WD.shape[0]
         first = self.rank * W
-        hidden_ND, targets_N = SumBackward.apply(hidden_BTD.flatten(0, 1), group), targets_BT.flatten()
-        bias_W = None if model.head.bias is None else here(model.head.bias)
         logits_NW = model.cap(nn.functional.linear(hidden_ND, weight_WD, bias_W).float())
         if first + W > model.config.vocab_size:  # padding
             padding_W = torch.arange(first, first + W, device=logits_NW.device) >= model.config.vocab_size
@@ -124,7 +133,7 @@ class VocabularyLoss:
         here_N = (targets_N >= first) & (targets_N < first + W)
         index_N1 = (targets_N - first).clamp(0, W - 1)[:, None]
         target_N = SumForward.apply(logits_NW.gather(1, index_N1)[:, 0].masked_fill(~here_N, 0.0), group)
-        return (total_N.log() - target_N).masked_fill(targets_N == IGNORED, 0.0).view_as(targets_BT)
+        return (total_N.log() - target_N).masked_fill(targets_N == IGNORED, 0.0)
 
 
 def here(parameter: Tensor) -> Tensor:
