@@ -1,12 +1,17 @@
 """How a step's arithmetic runs on a device: what `measure` chooses, and the order in which memory is saved when it runs out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from seedbed.model.config import TransformerConfig
-from seedbed.recipe.schema import TrainConfig
 from seedbed.train.recompute import Recompute
+
+if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
+    from seedbed.recipe.schema import TrainConfig
 
 # Logits of a micro-batch up to this size are held whole, which saves a product; of larger ones a quarter of it at a time.
 # Assumed small beside what such a device holds otherwise; not tuned.

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from seedbed.evaluate.bits import score_split
 from seedbed.evaluate.encoder import masked_objective
 from seedbed.evaluate.fill import draw_fills
@@ -47,14 +49,18 @@ class Looks:
         """Validate and sample. `standing`: step, tokens, seconds and flops so far."""
         if self.language_model is None:
             self.language_model = LanguageModel(model, load_expert(self.expert_path) if self.expert_path else None)
-        scores = self.validate(self.language_model)
+        with torch.compiler.set_stance("force_eager"):  # its shapes are not the training's
+            self.look(self.language_model, standing)
+        model.train()
+
+    def look(self, language_model: LanguageModel, standing: dict[str, Any]) -> None:
+        scores = self.validate(language_model)
         if not all(map(math.isfinite, scores.values())):
             return  # the weights diverged: the next step's loss says so
-        found = {"bits_per_byte" if self.language_model.config.causal else "bits_per_masked_token": scores}
+        found = {"bits_per_byte" if language_model.config.causal else "bits_per_masked_token": scores}
         self.history.validations.append({**standing, **found})
         self.context.emit("validation", **{k: v for k, v in standing.items() if k != "flops"}, **found)
-        self.sample(self.language_model, standing["step"])
-        model.train()
+        self.sample(language_model, standing["step"])
 
     def validate(self, language_model: LanguageModel) -> dict[str, float]:
         """Bits per byte of each domain over all held-out splits, and of "all"."""

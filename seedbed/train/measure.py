@@ -30,7 +30,7 @@ from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.data_order import open_loader
 from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import Engine
+from seedbed.train.engine import COMPILED_WHOLE, Engine
 from seedbed.train.execution import Execution, lighter
 from seedbed.train.float8 import has_float8
 from seedbed.train.model_parts import attention_parts, experts_config, latent_config
@@ -285,7 +285,7 @@ def compile_marker(config: TransformerConfig, execution: Execution) -> Path:
 
 def expected_compile_seconds(config: TransformerConfig, execution: Execution) -> float:
     """A guess: cold, or warm when this shape was compiled here before."""
-    depth = config.layers / 4
+    depth = config.layers / 4 if config.layers <= COMPILED_WHOLE else 1.0
     return (6.0 if compile_marker(config, execution).exists() else COLD_COMPILE_SECONDS) * max(1.0, depth)
 
 

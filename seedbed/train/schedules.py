@@ -7,9 +7,14 @@ cosine         rises, then falls as half a cosine (Loshchilov & Hutter 2017)
 inverse_sqrt   rises, then falls with the root of the step (Vaswani et al. 2017, eq. 3), whatever the horizon
 """
 
-import math
+from __future__ import annotations
 
-from seedbed.recipe.schema import TrainConfig
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
+    from seedbed.recipe.schema import TrainConfig
+
 
 MOMENTUM_START, MOMENTUM = 0.85, 0.95
 

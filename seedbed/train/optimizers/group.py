@@ -1,15 +1,20 @@
 """Which optimizer moves which parameter, and the learning rates derived for them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
-from seedbed.recipe.schema import TrainConfig
 from seedbed.train.optimizers.adamw import AdamW, RowAdamW
 from seedbed.train.optimizers.muon import Muon
 from seedbed.train.schedules import lr_fraction, muon_momentum
+
+if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
+    from seedbed.recipe.schema import TrainConfig
 
 # Three polar iterations trained as well as five in equal steps, and cost less (docs/experiments/first-light.md).
 POLAR_STEPS = 3
