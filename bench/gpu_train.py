@@ -47,6 +47,7 @@ class RandomTokens:
     def __init__(self, rows: int, context: int, vocab_size: int, device: str) -> None:
         self.batch_rows, self.context = rows, context
         self.loader = self.plan = self
+        self.mixture = None
         generator = torch.Generator().manual_seed(0)
         tokens = torch.randint(0, vocab_size, (rows, context + 1), generator=generator).to(device)
         self.inputs, self.targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()

@@ -1,12 +1,17 @@
 """The loss by source of a mixture, summed where it is computed and read once a record."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from seedbed.tokens.loader import Loader
 from seedbed.train.batch import IGNORED, Batch
+
+if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
+    from seedbed.tokens.loader import Loader
 
 
 class SourceLosses:
