@@ -14,6 +14,7 @@ from seedbed.run.folder import RunFolder
 from seedbed.run.pipeline import run_pipeline
 from seedbed.run.verify import verify
 from seedbed.tokens.reader import ShardReader
+from seedbed.tokens.remote import shard_cache
 
 
 @pytest.fixture
@@ -49,15 +50,35 @@ def test_training_on_linked_shards_equals_training_on_the_text_they_were_made_of
     linked_recipe: Callable[..., Recipe], finished_run: RunFolder, tmp_path: Path
 ) -> None:
     folder = run_pipeline(linked_recipe(), tmp_path / "run", ignore)
-    for name in ("losses.npy",):
-        before, now = (np.load(run.stage_path("train") / name) for run in (finished_run, folder))
-        assert np.array_equal(before, now)
+    before, now = (np.load(run.stage_path("train") / "losses.npy") for run in (finished_run, folder))
+    assert np.array_equal(before, now)
     assert sorted(path.name for path in (folder.stage_path("tokenize") / "train").iterdir()) == ["manifest.json"]
     assert folder.report_path.is_file()
     result = verify(folder, samples=10)
     assert result.problems == []
     assert all(trace.document and trace.source and trace.before + trace.after for trace in result.traces)
     assert (folder.stage_path("evaluate") / "evaluation.json").is_file()
+
+
+def test_training_on_fetched_shards_is_the_same_run(
+    linked_recipe: Callable[..., Recipe],
+    shards: Path,
+    finished_run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From fsspec's memory file system, through the cache; what is held out stays local."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    shard_cache.cache_clear()
+    for path in (shards / "train").iterdir():
+        fsspec.filesystem("memory").pipe_file(f"/fetched/{path.name}", path.read_bytes())
+    shutil.rmtree(shards / "train")
+    folder = run_pipeline(linked_recipe('shards = ["memory://fetched"]'), tmp_path / "run", ignore)
+    before, now = (np.load(run.stage_path("train") / "losses.npy") for run in (finished_run, folder))
+    assert np.array_equal(before, now)
+    assert any((tmp_path / "cache" / "shards").iterdir())
+    assert verify(folder, samples=5).problems == []
 
 
 def test_two_folders_mix_by_their_names(linked_recipe: Callable[..., Recipe], shards: Path, tmp_path: Path) -> None:

@@ -264,3 +264,37 @@ def test_both_stages_stop_when_asked(
         context.check_stop = stop
         with pytest.raises(Interrupted):
             stage.run(context)
+
+
+@pytest.mark.parametrize("by", ["source", "domain"])
+def test_a_mixture_s_sources_or_domains_lie_together_and_keep_their_order(
+    tmp_path: Path,
+    make_corpus: MakeCorpus,
+    make_context: MakeContext,
+    documents: list[dict[str, Any]],
+    tokenizer: Tokenizer,
+    by: str,
+) -> None:
+    for number, document in enumerate(documents):
+        document["source"] = ("web", "books", "")[number % 3]
+    folder = make_corpus(tmp_path / "c", documents)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    inputs = {"curate": folder, "tokenizer": tmp_path}
+    plain, mixed = (
+        make_context("tokenize", inputs),
+        make_context("tokenize", inputs, mixture={"by": by, "weights": {"x": 1}}),
+    )
+    TOKENIZE.run(plain)
+    TOKENIZE.run(mixed)
+    one, groups = ShardReader(plain.path / "train"), ShardReader(mixed.path / "train")
+    assert [group.name for group in groups.groups] == {
+        "source": ["books", "unnamed", "web"], "domain": ["code", "prose"]
+    }[by]  # fmt: skip
+    order = [getattr(one.record(n), by) or "unnamed" for n in range(one.num_documents)]
+    at = 0
+    for group in groups.groups:
+        ids = [groups.record(n).id for n in range(group.first_document, group.first_document + group.num_documents)]
+        assert ids == [one.record(n).id for n, name in enumerate(order) if name == group.name]
+        at += len(ids)
+    assert at == one.num_documents
+    verify_shards(mixed.path / "train")
