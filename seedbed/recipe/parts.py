@@ -17,8 +17,8 @@ def resolve_experts(model: ModelConfig, layers: int, mlp_width: int, steps: int 
     """The derived fields of a mixture of experts; none for a dense model. `steps` of the run, where they are known.
 
     A token's experts together are as wide as the dense part would be, so that `model.size` is what a token uses. The
-    balancing bias moves by .001 a step in long runs (DeepSeek-V3, section 4.2) and by .01 below 10,000 steps: at 100 steps
-    of 1,024 tokens, the least used of 8 experts then had .93 of the mean load, and .31 with .001 (docs/training.md).
+    balancing bias moves by .001 a step in long runs (DeepSeek-V3, section 4.2) and by .01 below 10,000 steps: after 200
+    steps of 1,024 tokens the least used of 8 experts then had .67 of the mean load, and .15 with .001 (bench/experts.py).
     """
     if not model.num_experts:
         refuse_unused(model, EXPERT_FIELDS, "the model has no experts: set model.num_experts as well, or leave it out")
