@@ -1,8 +1,8 @@
 """FlexAttention for windows and documents on a GPU: blocks of 128 x 128 scores in which nothing may be seen are never made.
 
 Only inside a compiled region, where the kernel is generated: uncompiled it would hold all scores. Layers with the same
-window ask for the same mask, and the graph that torch partitions for training holds it once. Tested on the CPU without
-gradients, as the operator computes it there; the kernel that is generated for a GPU has not been run here.
+window ask for the same mask; compiled together for training they share it, compiled one by one each makes its own.
+Tested on the CPU without gradients, as the operator computes it there; the kernel generated for a GPU has not been run here.
 """
 
 import torch
