@@ -15,7 +15,7 @@ IGNORED = -100  # a target that is not asked: no loss and no gradient (the defau
 
 
 class HeadLoss(torch.autograd.Function):
-    """hidden [N, D], weight [V, D], targets [N] -> negative log-likelihood [N] in nats. float32 only."""
+    """hidden [N, D], weight [V, D], targets [N] -> negative log-likelihood [N] in nats. float32 only, no target IGNORED."""
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
@@ -34,10 +34,4 @@ class HeadLoss(torch.autograd.Function):
 
 
 def head_loss(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-    """`HeadLoss` of the rows with a target, 0 for the others, which cost nothing."""
-    asked_N = targets_N != IGNORED
-    if bool(asked_N.all()):
-        return HeadLoss.apply(hidden_ND, weight_VD, targets_N)
-    index_M = asked_N.nonzero()[:, 0]
-    losses_M = HeadLoss.apply(hidden_ND.index_select(0, index_M), weight_VD, targets_N.index_select(0, index_M))
-    return losses_M.new_zeros(len(targets_N)).index_copy(0, index_M, losses_M)
+    return HeadLoss.apply(hidden_ND, weight_VD, targets_N) 

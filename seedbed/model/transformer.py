@@ -205,17 +205,28 @@ class Transformer(nn.Module):
 
     def own_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
         """Negative log-likelihood [B, T] in nats of each target under the transformer alone, 0 where it is IGNORED."""
-        V, softcap = self.config.vocab_size, self.config.logit_softcap
         hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
+        # the head works on asked rows alone; a GPU has to wait for their number, which pays where most are not asked
+        if hidden_ND.device.type == "cpu" or not self.config.causal:
+            asked_N = targets_N != IGNORED
+            if not bool(asked_N.all()):
+                index_M = asked_N.nonzero()[:, 0]
+                losses_M = self.head_losses(hidden_ND.index_select(0, index_M), targets_N.index_select(0, index_M))
+                return losses_M.new_zeros(len(targets_N)).index_copy(0, index_M, losses_M).view_as(targets_BT)
+        return self.head_losses(hidden_ND, targets_N).view_as(targets_BT)
+
+    def head_losses(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """`own_losses` [N] of rows in one line, by the way that suits device and size."""
+        V, softcap = self.config.vocab_size, self.config.logit_softcap
         bias_V = None if self.head.bias is None else self.head.bias[:V]
         if self.loss_chunk_tokens and len(hidden_ND) > self.loss_chunk_tokens:
             size, weight_VD = self.loss_chunk_tokens, self.head.weight[:V]
-            return chunked_loss(hidden_ND, weight_VD, targets_N, size, bias_V, softcap).view_as(targets_BT)
+            return chunked_loss(hidden_ND, weight_VD, targets_N, size, bias_V, softcap)
         plain = not softcap and bias_V is None and not torch.is_autocast_enabled(hidden_ND.device.type)
         if plain and hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32:
-            return head_loss(hidden_ND, self.head.weight[:V], targets_N).view_as(targets_BT)
+            return head_loss(hidden_ND, self.head.weight[:V], targets_N)
         logits_NV = self.cap(self.head(hidden_ND).float())[:, :V]
-        return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="none").view_as(targets_BT)
+        return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="none")
 
     def gate(self, hidden_BTD: Tensor, masses_BTM: Tensor) -> Tensor:
         """Log-odds [B, T] of the transformer against the n-gram expert."""

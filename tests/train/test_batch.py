@@ -14,6 +14,7 @@ BASE = TransformerConfig(vocab_size=70, layers=2, width=32, heads=4, kv_heads=2,
 CONFIGS = {
     "fused head": ARCHITECTURES["seedbed"](BASE),
     "plain head": replace(ARCHITECTURES["seedbed"](BASE), logit_softcap=15.0),
+    "an encoder's head": replace(ARCHITECTURES["bert"](BASE), kv_heads=4),
     "tied head": ARCHITECTURES["gpt2"](BASE),
     "with an n-gram expert": replace(ARCHITECTURES["seedbed"](BASE), prior_order=3),
 }
