@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from seedbed.files import read_json
-from seedbed.run.events import read_events
 from seedbed.run.folder import RunFolder
 from seedbed.tokens.reader import ShardReader
 
@@ -37,7 +36,9 @@ def command(name: str, out: Path) -> list[str]:
 def interrupt_in_training(arguments: list[str], out: Path) -> None:
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        if (out / "events.jsonl").is_file() and any(e["kind"] == "step" for e in read_events(out / "events.jsonl")):
+        if (out / "recipe.toml").is_file() and any(
+            event["kind"] == "step" for event in RunFolder.existing(out).events()
+        ):
             os.kill(process.pid, signal.SIGTERM)
             break
         time.sleep(0.2)
