@@ -28,19 +28,22 @@ class Muon:
     @torch.no_grad()
     def step(self, lr: float, momentum: float) -> None:
         for key, names in self.stacks.items():
-            first = self.parameters[names[0]]
             parameters = [local(self.parameters[name]) for name in names]
             gradients = stack_matrices([local_gradient(name, self.parameters[name]) for name in names]).float()
             buffer = self.momentum_NRC[key]
             buffer.lerp_(gradients, 1 - momentum)
-            update = orthogonalize_shards(gradients.lerp_(buffer, momentum), first, self.polar_steps)
-            rows, columns = first.shape[-2:]
+            update = self.direction(key, gradients.lerp_(buffer, momentum))
+            rows, columns = self.parameters[names[0]].shape[-2:]
             update = update * max(1.0, rows / columns) ** 0.5
             if self.weight_decay:
                 weights = stack_matrices(parameters)
                 update = update + self.weight_decay * weights * (update * weights > 0)
             moves = update.to(parameters[0].dtype).view(len(names), *parameters[0].shape).unbind()
             torch._foreach_add_(parameters, list(moves), alpha=-lr)
+
+    def direction(self, key: str, momentum_NRC: Tensor) -> Tensor:
+        """Where the matrices of a stack go, before their scale: the orthogonal factor of the momentum."""
+        return orthogonalize_shards(momentum_NRC, self.parameters[self.stacks[key][0]], self.polar_steps)
 
     def momenta(self) -> dict[str, Tensor]:
         """The momentum of each parameter: this rank's part, sharing the stack's memory."""
