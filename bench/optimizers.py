@@ -1,12 +1,12 @@
 """Steps that Muon needs to the loss that tuned AdamW reaches, on the same data, batches and initial weights, at two widths.
 
-    python bench/optimizers.py [--only muon|adamw] [--widths 64 128]
+    python bench/optimizers.py [--only muon|adamw] [--layers 2] [--widths 64 128] [--batch-tokens 16384] [--steps 120]
 
-AdamW trains STEPS steps over a grid of learning rates of the matrices; its best held-out loss is the target. Muon trains shorter
-runs, each with its whole schedule, and the steps to the target are read off the line of loss over log steps through its two
-longest, or stated as a bound where no run reached it. Tables, head and gains move alike in both. The transformer alone is trained
-(no n-gram tables, no counted expert) on the built-in corpus. Finished runs are kept in bench/results/optimizers.json and not
-trained again: the bench can be stopped and started.
+AdamW trains `--steps` steps over a grid of learning rates of the matrices; its best held-out loss is the target. Muon trains
+shorter runs, each with its whole schedule, and the steps to the target are read off the line of loss over log steps through its
+two longest. Tables, head and gains move alike in both, at the rates that are best for either. The transformer alone is trained,
+without n-gram tables and counted expert, on the built-in corpus. Finished runs are kept in bench/results/optimizers.json and not
+trained again: the bench can be stopped and started. Uses a GPU where there is one.
 """
 
 import argparse
@@ -19,28 +19,26 @@ from typing import Any
 
 from small_runs import Result, prepare, settings, train
 
+from seedbed.files import write_json
 from seedbed.run.machine import describe, usable_cores
 
-LAYERS, BATCH_TOKENS, STEPS = 2, 16_384, 120
 # at width 64; AdamW's go with 1 / width (seedbed/train/optimizers/group.py)
 ADAMW_RATES = (0.012, 0.024)
 MUON_RATES = (0.02, 0.04)
-MUON_STEPS = (72, 96)
+MUON_SHARES = (0.6, 0.8)  # of AdamW's steps
 RESULT = Path(__file__).parent / "results/optimizers.json"
 
 
-def grid(width: int) -> list[dict[str, Any]]:
-    runs = [
-        {"optimizer": "adamw", "width": width, "matrix_lr": rate * 64 / width, "steps": STEPS} for rate in ADAMW_RATES
-    ]
-    for steps in MUON_STEPS:
-        runs += [{"optimizer": "muon", "width": width, "matrix_lr": rate, "steps": steps} for rate in MUON_RATES]
+def grid(width: int, steps: int) -> list[dict[str, Any]]:
+    runs = [{"optimizer": "adamw", "matrix_lr": rate * 64 / width, "steps": steps} for rate in ADAMW_RATES]
+    for share in MUON_SHARES:
+        runs += [{"optimizer": "muon", "matrix_lr": rate, "steps": round(share * steps)} for rate in MUON_RATES]
     return runs
 
 
-def train_one(tokens: Path, run: dict[str, Any], seed: int, threads: int) -> Result:
-    changes = {"train.optimizer": run["optimizer"], "train.matrix_lr": run["matrix_lr"], "seed": seed}
-    return train(tokens, settings(LAYERS, run["width"], BATCH_TOKENS, run["steps"], changes), threads)
+def train_one(tokens: Path, run: dict[str, Any], threads: int) -> Result:
+    changes = {"train.optimizer": run["optimizer"], "train.matrix_lr": run["matrix_lr"], "seed": run["seed"]}
+    return train(tokens, settings(run["layers"], run["width"], run["batch_tokens"], run["steps"], changes), threads)
 
 
 def compare(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -68,6 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("muon", "adamw"))
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--batch-tokens", type=int, default=16_384)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, help="keep the tokens here")
     arguments = parser.parse_args()
@@ -76,20 +77,21 @@ def main() -> None:
     kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {"runs": []}
     done: list[dict[str, Any]] = kept["runs"]
     for width in arguments.widths:
-        for run in grid(width):
-            run |= {"seed": arguments.seed, "layers": LAYERS, "batch_tokens": BATCH_TOKENS}
+        size = {"layers": arguments.layers, "width": width, "batch_tokens": arguments.batch_tokens}
+        planned = [{**run, **size, "seed": arguments.seed} for run in grid(width, arguments.steps)]
+        for run in planned:
             if arguments.only not in (None, run["optimizer"]) or any(run.items() <= other.items() for other in done):
                 continue
-            result = train_one(tokens, run, arguments.seed, threads)
+            result = train_one(tokens, run, threads)
             done.append({**run, "held_out": round(result.held_out, 4), "seconds": round(result.seconds, 1)})
             print(done[-1], flush=True)
-        ofwidth = [run for run in done if run["width"] == width and run["seed"] == arguments.seed]
-        if {run["optimizer"] for run in ofwidth} == {"muon", "adamw"}:
-            kept.setdefault("compared", {})[str(width)] = compare(ofwidth)
-            print(f"width {width}: {kept['compared'][str(width)]}", flush=True)
-        RESULT.write_text(
-            json.dumps({**kept, "machine": describe(), "date": time.strftime("%Y-%m-%d")}, indent=1) + "\n"
-        )
+            write_json(RESULT, {**kept, "machine": describe(), "date": time.strftime("%Y-%m-%d")})
+        same = [other for other in done if any(run.items() <= other.items() for run in planned)]
+        if {run["optimizer"] for run in same} == {"muon", "adamw"}:
+            name = f"{arguments.layers} x {width}, batches of {arguments.batch_tokens} tokens, seed {arguments.seed}"
+            kept.setdefault("compared", {})[name] = compare(same)
+            print(f"{name}: {kept['compared'][name]}", flush=True)
+    write_json(RESULT, {**kept, "machine": describe(), "date": time.strftime("%Y-%m-%d")})
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
 
-from seedbed.model.config import TransformerConfig
 from seedbed.recipe import load_recipe
 from seedbed.recipe.schema import Recipe
 from seedbed.run.pipeline import run_pipeline
 from seedbed.tokens.loader import Loader
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine, Execution
-from seedbed.train.measure import model_config
+from seedbed.train.measure import choose_device, model_config
 from seedbed.train.parallel import Ranks
 
 VOCAB = 1024
@@ -57,7 +56,8 @@ def build(tokens: Path, recipe: Recipe, threads: int) -> Engine:
     assert recipe.train.batch_tokens and recipe.train.steps
     rows = recipe.train.batch_tokens // CONTEXT
     data = TrainingData(Loader(tokens / "train", CONTEXT, rows, recipe.seed), None, 0)
-    execution = Execution("cpu", "float32", False, threads, rows)
+    device = choose_device("auto")
+    execution = Execution(device, "float32" if device == "cpu" else "bfloat16", False, threads, rows)
     return Engine(config, recipe.train, recipe.train.steps, recipe.seed, execution, data, Ranks())
 
 
@@ -83,13 +83,7 @@ def held_out_loss(engine: Engine, tokens: Path) -> float:
     engine.model.eval()
     total, count = 0.0, 0
     for step in range(HELD_OUT_ROWS // 32):
-        windows = torch.from_numpy(loader.batch(step))
+        windows = torch.from_numpy(loader.batch(step)).to(engine.execution.device)
         losses = engine.model.losses(windows[:, :-1], windows[:, 1:])[0]
         total, count = total + float(losses.sum()), count + losses.numel()
     return total / count
-
-
-def matrix_parameters(config: TransformerConfig) -> int:
-    from seedbed.model.arithmetic import count_parameters
-
-    return count_parameters(config).matrices

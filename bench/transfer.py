@@ -63,12 +63,12 @@ def main() -> None:
             "held_out_nats_per_token": losses,
             "best_multiple": {width: MULTIPLES[place] for width, place in places.items()},
             "within_one_step": max(places.values()) - min(places.values()) <= 1,
+            "steps": arguments.steps,
+            "seed": arguments.seed,
         }
-    result |= {
-        "multiples": MULTIPLES, "layers": LAYERS, "batch_tokens": BATCH_TOKENS, "steps": arguments.steps,
-        "seed": arguments.seed, "machine": describe(), "date": time.strftime("%Y-%m-%d"),
-    }  # fmt: skip
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        result |= {"multiples": MULTIPLES, "layers": LAYERS, "batch_tokens": BATCH_TOKENS}
+        result |= {"machine": describe(), "date": time.strftime("%Y-%m-%d")}
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

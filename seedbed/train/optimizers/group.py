@@ -61,7 +61,9 @@ class Optimizer:
         else:
             decay = 0.1 if train.weight_decay is None else train.weight_decay
             self.matrices = AdamW(groups.matrices, (0.9, 0.95), 1e-8, decay)
-        self.head = AdamW(groups.head, (0.8, 0.95), 1e-10, 0.0)
+        # a decay that the recipe states for AdamW holds for the head as well, as in GPT-2's and Llama's recipes
+        head_decay = train.weight_decay or 0.0 if train.optimizer == "adamw" else 0.0
+        self.head = AdamW(groups.head, (0.8, 0.95), 1e-10, head_decay)
         self.scalars = AdamW(groups.scalars, (0.9, 0.95), 1e-10, 0.0)
 
     def step(self, step: int) -> float:
