@@ -15,7 +15,9 @@ from seedbed.train.optimizers.group import LearningRates, derive_learning_rates,
 BASE = TransformerConfig(96, 2, 32, 2, 2, 64, 16)
 MODELS = {name: build(BASE) for name, build in ARCHITECTURES.items()}
 MODELS["experts and latent attention"] = replace(
-    MODELS["llama"], experts=ExpertsConfig(4, 2, 32, shared_experts=1, dense_layers=1), latent=LatentConfig(16, 8, 8, 16, query_rank=16)
+    MODELS["llama"],
+    experts=ExpertsConfig(4, 2, 32, shared_experts=1, dense_layers=1),
+    latent=LatentConfig(16, 8, 8, 16, query_rank=16),
 )
 MODELS["seedbed with every table"] = replace(MODELS["seedbed"], ngram_rows=64, prior_order=3)
 
