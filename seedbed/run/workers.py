@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from seedbed.errors import InputError
 from seedbed.recipe.layout import AUTO, Layout, check_layout, divisible, parse_layout
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
@@ -32,6 +33,13 @@ def settle_layout(recipe: Recipe) -> Recipe:
     else:
         layout = parse_layout(wanted)
     check_layout(layout, divisible(recipe), ranks)
+    for _, tokens in recipe.train.batch_warmup:
+        rows = tokens // divisible(recipe).context
+        if rows % layout.row_ways or rows // layout.row_ways < layout.pp:
+            raise InputError(
+                f"train.batch_warmup: {tokens} tokens are {rows} rows, and {layout} needs a multiple of {layout.row_ways}"
+                f"{f' and {layout.pp} for each device' if layout.pp > 1 else ''}: begin with more, or change a degree"
+            )
     return with_parallel(recipe, str(layout))
 
 

@@ -34,9 +34,7 @@ def check_count(config: TransformerConfig, text: str) -> int:
     return weight_bytes(config, layout, 0)
 
 
-@pytest.mark.parametrize(
-    "text", ["fsdp=3", "dp=2,fsdp=4", "tp=2,fsdp=4", "cp=2,fsdp=2,tp=2", "pp=4", "pp=2,fsdp=2,tp=2"]
-)
+@pytest.mark.parametrize("text", ["dp=2,fsdp=3", "cp=2,fsdp=2,tp=2", "pp=2,fsdp=2,tp=2"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_counted_weights_are_those_of_the_modules(architecture: str, text: str) -> None:
     if architecture == "olmo2" and "tp" in text:
