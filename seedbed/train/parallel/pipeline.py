@@ -38,8 +38,8 @@ class Pipeline:
         if (count, rows) not in self.schedules:
             config, mesh = self.config, self.mesh
             tokens = config.context // mesh.size("cp")
-            wire = torch.get_autocast_dtype(self.device.type) if False else torch.float32
-            x = torch.empty(rows, tokens, config.width, dtype=wire, device="meta", requires_grad=True)
+            # the residual stream is float32 under autocast as well
+            x = torch.empty(rows, tokens, config.width, device="meta", requires_grad=True)
             between = (x, torch.empty_like(x, requires_grad=True)) if config.residual_scalars else (x,)
             first = (torch.empty(rows, config.context, dtype=torch.int64, device="meta"),)
             stage = PipelineStage(

@@ -15,6 +15,7 @@ from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.engine import Engine
 from seedbed.train.execution import Execution
 from seedbed.train.parallel import Ranks
+from seedbed.train.recompute import Recompute
 from seedbed.train.sharded_engine import make_engine
 
 ROWS, CONTEXT, VOCABULARY = 8, 32, 150  # a vocabulary that is padded, so that a rank of tp holds padding
@@ -41,6 +42,7 @@ class Case:
     documents: bool = False
     steps: int = 10
     precision: str = "float32"
+    recompute: Recompute = "none"
 
 
 class Rows:
@@ -48,7 +50,9 @@ class Rows:
 
     def __init__(self, case: Case) -> None:
         self.case, self.config = case, MODELS[case.model]
-        self.loader = SimpleNamespace(batch_rows=ROWS, context=CONTEXT, plan=SimpleNamespace(rows_at=lambda step: ROWS))
+        self.loader = SimpleNamespace(
+            batch_rows=ROWS, context=CONTEXT, mixture=(), plan=SimpleNamespace(rows_at=lambda step: ROWS)
+        )
 
     def whole(self, step: int) -> Batch:
         generator = torch.Generator().manual_seed(step)
@@ -75,7 +79,7 @@ class Rows:
 
 def make(case: Case, ranks: Ranks) -> Engine:
     train = TrainConfig(steps=case.steps, optimizer=case.optimizer, parallel=case.layout, grad_clip=0.5)
-    execution = Execution("cpu", case.precision, False, 1, 2)
+    execution = Execution("cpu", case.precision, False, 1, 2, case.recompute)
     data: Any = Rows(case)
     return make_engine(MODELS[case.model], train, case.steps, 1, execution, data, ranks)
 
