@@ -89,3 +89,21 @@ def test_a_signal_in_training_ends_with_130_and_one_line(
     assert shown.splitlines()[-1] == f"seedbed: stopped by {number.name}: run the same command again to go on"
     assert "Traceback" not in shown
     assert list((tmp_path / "run" / "stages").glob("train-*.partial/checkpoints/step-*"))
+
+
+def test_a_dry_run_says_what_would_be_done_and_touches_nothing(
+    tmp_path: Path, small_corpus: Path, small_settings: Callable[..., list[str]]
+) -> None:
+    out = tmp_path / "run"
+    arguments = run_arguments(small_corpus, out, small_settings())
+    shown = seedbed(*arguments, "--dry-run")
+    assert shown.returncode == 0 and not out.exists()
+    assert "steps = 12" in shown.stdout and "# done   nothing" in shown.stdout
+    assert "torch" not in imported(shown)
+    assert seedbed("tokenize", *arguments[1:]).returncode == 0
+    before = sorted(out.rglob("*"))
+    found = json.loads(seedbed(*arguments, "--dry-run", "--json").stdout)
+    done = [name for name, state in found["stages"].items() if state == "done"]
+    assert done == ["collect", "curate", "tokenizer", "tokenize"]
+    assert found["recipe"]["train"]["steps"] == 12
+    assert sorted(out.rglob("*")) == before

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from seedbed.recipe.schema import Recipe
 
 RecipeArgument = Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; default: first-light.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder; default: runs/NAME.")]
@@ -30,14 +33,44 @@ def run(
     size: SizeOption = None,
     corpus: CorpusOption = None,
     parallel: ParallelOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the complete recipe and what would be done; touch nothing.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Go the whole path, from raw text to a model, its evaluation and a report. Safe to kill and repeat."""
-    execute("evaluate", recipe, out, with_layout(settings, parallel), minutes, size, corpus, json)
+    settings = with_layout(settings, parallel)
+    if dry_run:
+        from seedbed.cli.show import show_intended
+
+        show_intended(*asked_for(recipe, out, settings, minutes, size, corpus), json)
+        return
+    execute("evaluate", recipe, out, settings, minutes, size, corpus, json)
 
 
 def with_layout(settings: list[str] | None, parallel: str | None) -> list[str]:
     return [*(settings or ()), *([f"train.parallel={parallel}"] if parallel else ())]
+
+
+def asked_for(
+    recipe_name: str | None,
+    out: Path | None,
+    settings: list[str] | None,
+    minutes: float | None,
+    size: str | None,
+    corpus: Path | None,
+) -> "tuple[Recipe, Path]":
+    """The recipe and the run folder that a command line names; a folder alone means the recipe it was begun with."""
+    from seedbed.files import read_json
+    from seedbed.recipe import load_recipe
+    from seedbed.recipe.resolve import validate
+
+    if out is not None and (out / "request.json").is_file() and not any((recipe_name, settings, minutes, size, corpus)):
+        request = out / "request.json"
+        asked = read_json(request)
+        return validate(asked, [(str(request), asked)]), out
+    recipe = load_recipe(recipe_name, settings or (), minutes, size, corpus)
+    return recipe, out or Path("runs") / recipe.name
 
 
 def execute(
@@ -53,22 +86,11 @@ def execute(
     import sys
 
     from seedbed.cli.show import show_finished
-    from seedbed.recipe import load_recipe
-    from seedbed.recipe.resolve import validate
     from seedbed.run.folder import RunFolder
     from seedbed.run.pipeline import outputs_up_to, run_pipeline
     from seedbed.run.progress import make_progress
 
-    continues = out is not None and not any((recipe_name, settings, minutes, size, corpus))
-    if continues and (out / "request.json").is_file():  # type: ignore[operator]
-        from seedbed.files import read_json
-
-        request = out / "request.json"  # type: ignore[operator]
-        asked = read_json(request)
-        recipe = validate(asked, [(str(request), asked)])
-    else:
-        recipe = load_recipe(recipe_name, settings or (), minutes, size, corpus)
-    path = out or Path("runs") / recipe.name
+    recipe, path = asked_for(recipe_name, out, settings, minutes, size, corpus)
     if (path / "run.json").is_file() and (path / "report.html").is_file():
         folder = RunFolder.for_recipe(path, recipe)
         if outputs_up_to(folder, recipe, last) is not None:

@@ -1,11 +1,15 @@
 """What a finished command says: where things are, and what came out."""
 
 import json as json_module
+from pathlib import Path
 from typing import Any
 
 from seedbed.files import read_json
+from seedbed.recipe.resolve import dump_recipe
+from seedbed.recipe.schema import Recipe
 from seedbed.run.events import scores_of
 from seedbed.run.folder import RunFolder
+from seedbed.run.pipeline import STAGE_NAMES, outputs_up_to
 
 
 def show_finished(folder: RunFolder, json: bool, fresh: bool) -> None:
@@ -37,3 +41,18 @@ def show_finished(folder: RunFolder, json: bool, fresh: bool) -> None:
         print(f"  read      {folder.report_path}")
         print(f'  try       seedbed generate {folder.path} "The people"')
         print(f"  check     seedbed verify {folder.path}")
+
+
+def show_intended(recipe: Recipe, path: Path, json: bool) -> None:
+    """Print what a run would do: the complete recipe, and of each stage whether its output is there already."""
+    folder = RunFolder(path)
+    done = {name: path.is_dir() and outputs_up_to(folder, recipe, name) is not None for name in STAGE_NAMES}
+    if json:
+        stages = {name: "done" if there else "to do" for name, there in done.items()}
+        print(json_module.dumps({"run": str(path), "recipe": recipe.model_dump(mode="json"), "stages": stages}))
+        return
+    print(dump_recipe(recipe))
+    print(f"# {path}")
+    print(f"# done   {', '.join(name for name, there in done.items() if there) or 'nothing'}")
+    print(f"# to do  {', '.join(name for name, there in done.items() if not there) or 'nothing'}")
+    print("# What it takes of devices: seedbed plan")
