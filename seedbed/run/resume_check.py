@@ -27,7 +27,7 @@ import numpy as np
 
 from seedbed.errors import SeedbedError
 from seedbed.files import sha256_file, write_json
-from seedbed.recipe.layout import AUTO
+from seedbed.recipe.layout import AUTO, Layout, check_layout, divisible, parse_layout
 from seedbed.recipe.schema import Recipe
 from seedbed.run.attempt import INPUTS_FILE
 from seedbed.run.folder import RunFolder
@@ -93,6 +93,8 @@ def check_resume(
     recipe = run.recipe()
     inputs = {name: run.stage_path(name) for name in INPUTS}
     run.stage_path("measure")  # the recipe is complete only then
+    chosen = Layout(dp=ranks) if layout == AUTO else parse_layout(layout)
+    check_layout(chosen, divisible(recipe), ranks)
     for path in inputs.values():
         output = load_output(path)
         assert output is not None

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from seedbed.errors import InputError
 from seedbed.files import sha256_file
 from seedbed.run.folder import RunFolder
 from seedbed.run.resume_check import (
@@ -39,6 +40,23 @@ def test_the_report_says_what_was_killed_and_compared() -> None:
     result.problems.append("chain-1: losses.npy is not that of the unbroken training")
     assert json.loads(json.dumps(result.to_json()))["resumes_exactly"] is False
     assert "1 DIFFERENCES" in resume_text(result)
+
+
+@pytest.mark.parametrize(
+    ("layout", "ranks", "says"),
+    [
+        ("tp=3", 3, "tp=3 does not divide model.heads 1"),
+        ("fsdp=4", 2, "fsdp=4 needs 4 devices and there are 2"),
+        ("auto", 3, "dp x fsdp = 3 does not divide the 4 rows"),
+        ("fsdp", 2, "'fsdp' is not a degree|give a whole number"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused_before_anything_is_trained(
+    finished_run: RunFolder, layout: str, ranks: int, says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        check_resume(finished_run, kills=1, steps=2, ranks=ranks, layout=layout)
+    assert not list(finished_run.path.parent.glob("*.resume-*"))
 
 
 @pytest.mark.slow
