@@ -29,8 +29,8 @@ from seedbed.run.folder import RunFolder
 from seedbed.run.machine import describe
 
 SETTINGS = (
-    "model.size=200k", "model.context=64", "tokenizer.vocab_size=1024", "train.steps=200", "train.batch_tokens=1024",
-    "train.compile=off", "train.precision=float32", "train.checkpoint_seconds=0.1", "train.threads=2",
+    "model.size=200k", "model.ngram_rows=1024", "model.context=64", "tokenizer.vocab_size=1024", "train.steps=120",
+    "train.batch_tokens=1024", "train.compile=off", "train.precision=float32", "train.checkpoint_seconds=0.1", "train.threads=1",
     "evaluate.max_bytes_per_domain=5000", "evaluate.sample_tokens=4", "evaluate.prompts=[]",
 )  # fmt: skip
 RESULT = Path(__file__).parent / "results" / "kill_resume.json"

@@ -2,7 +2,7 @@
 
 from seedbed.corpus.yields import align
 from seedbed.quantities import counted
-from seedbed.run.resume_check import LOSS_TOLERANCE, WEIGHT_TOLERANCE, ResumeCheck
+from seedbed.run.resume_check import ResumeCheck
 
 
 def resume_text(result: ResumeCheck) -> str:
@@ -32,8 +32,8 @@ def resume_text(result: ResumeCheck) -> str:
     elif result.loss_difference is not None and result.weight_difference is not None:
         lines.append(
             f"over 1 and {result.ranks} ranks: the same batches; losses within {result.loss_difference:.1e} "
-            f"(allowed {LOSS_TOLERANCE:g}), weights within {result.weight_difference:.1e} of their norm "
-            f"(allowed {WEIGHT_TOLERANCE:g})"
+            f"(allowed {result.loss_tolerance:g}), weights within {result.weight_difference:.1e} of their norm "
+            f"(allowed {result.weight_tolerance:g})"
         )
     if result.kept:
         lines.append(f"the trainings are kept in {result.kept}")
