@@ -9,6 +9,7 @@ one step of the grid of the others'. Writes bench/results/transfer.json.
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -33,9 +34,9 @@ def scaled(width: int, steps: int, optimizer: str, multiple: float, seed: int) -
     return [*base, *(f"train.{name}={value * multiple!r}" for name, value in named.items())]
 
 
-def best_places(losses: dict[str, list[float]]) -> dict[str, int]:
-    """Width -> place in the grid of its lowest loss."""
-    return {width: values.index(min(values)) for width, values in losses.items()}
+def best_places(losses: dict[str, list[float | None]]) -> dict[str, int]:
+    """Width -> place in the grid of its lowest loss. None stands for a run that diverged."""
+    return {width: values.index(min(filter(None, values))) for width, values in losses.items()}
 
 
 def main() -> None:
@@ -50,12 +51,12 @@ def main() -> None:
     threads = usable_cores()[0]
     result = json.loads(RESULT.read_text()) if RESULT.is_file() else {"optimizers": {}}
     for optimizer in arguments.optimizers:
-        losses: dict[str, list[float]] = {}
+        losses: dict[str, list[float | None]] = {}
         for width in arguments.widths:
             runs = [
                 train(tokens, scaled(width, arguments.steps, optimizer, m, arguments.seed), threads) for m in MULTIPLES
             ]
-            losses[str(width)] = [round(run.held_out, 4) for run in runs]
+            losses[str(width)] = [round(run.held_out, 4) if run.held_out < math.inf else None for run in runs]
             shown = "  ".join(f"x{m:g} {run.held_out:.4f}" for m, run in zip(MULTIPLES, runs, strict=True))
             print(f"{optimizer} width {width}: {shown}  ({sum(run.seconds for run in runs):.0f} s)", flush=True)
         places = best_places(losses)
