@@ -325,6 +325,9 @@ class TrainConfig(Section):
     )
     validate_every_fraction: float = Field(default=0.2, gt=0, le=1, description="share of the steps between looks")
 
+    sinks: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=(), description="who is told the numbers besides events.jsonl"
+    )
     spike_sigmas: float = Field(
         default=8.0, ge=0, description="robust standard deviations above the usual loss that are a spike; 0: none is"
     )

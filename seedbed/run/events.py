@@ -12,6 +12,8 @@ Every event has `time` (Unix seconds), `kind` and `stage`. The kinds and their f
     checkpoint      step, bytes; waited_seconds (for the one before) and copy_seconds, which training stood still for;
                     write_seconds, beside which it went on
     cost            session, seconds, joules, energy, method, flops: what this process spent since its start
+    time            spent, useful_seconds: this process's seconds of training by kind (train/meters.py)
+    norms           step, groups: {group: {gradient, weight, update}}
     note            message: something a reader of the log should know
     intervention    step, cause, action, message, and what the guard adds (loss, skipped, suspects, autopsy)
     stage_end       key, seconds, summary

@@ -18,6 +18,7 @@ from seedbed.run.events import EventLog, Listener
 from seedbed.run.folder import RunFolder
 from seedbed.run.machine import describe
 from seedbed.run.receipt import write_report
+from seedbed.run.sinks import open_sinks
 from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
 from seedbed.tokens.data_order import check_mixture
 
@@ -108,7 +109,8 @@ def run_pipeline(
     with folder.lock(), stop.installed():
         check_request(folder, asked)
         recorder = CostRecorder(recipe)
-        events = EventLog(folder.events_path, (listener, recorder))
+        sinks = open_sinks(folder.path, recipe)
+        events = EventLog(folder.events_path, (listener, recorder, *sinks))
         started = time.monotonic()
         status = "failed"
         try:
@@ -134,6 +136,8 @@ def run_pipeline(
         finally:
             events.emit("run_end", seconds=round(time.monotonic() - started, 3), status=status)
             events.close()
+            for sink in sinks:
+                sink.close()
         write_report(folder)
     return folder
 
