@@ -61,6 +61,22 @@ def mfu_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
     return single(steps, "mfu", "model FLOPs utilisation", "c3", tickformat=".0%", from_zero=True)
 
 
+def lines_chart(entries: list[tuple[int, dict[str, float]]], steps: list[dict[str, Any]], log: bool) -> dict[str, Any]:
+    """One line a name over (step, {name: value}); the y axis logarithmic where values span orders of magnitude."""
+    entries = [entries[i] for i in thin(len(entries))]
+    axes_at = np.array([step for step, _ in entries], dtype=np.float64)
+    axes = {axis: interpolate(steps, axis, axes_at) for axis in AXES}
+    names = dict.fromkeys(name for _, values in entries for name in values)
+    traces = []
+    for index, name in enumerate(names):
+        found = np.array([values.get(name, np.nan) for _, values in entries], dtype=np.float64)
+        traces.append(line(name, found, axes, f"c{index % NUM_COLOURS}", width=1.8, markers=len(entries) < 30))
+    made = figure(traces, tickformat=".2~g", legend=True)
+    if log:
+        made["layout"]["yaxis"] |= {"type": "log"}
+    return made
+
+
 def single(
     steps: list[dict[str, Any]], field: str, title: str, colour: str, tickformat: str, from_zero: bool = False
 ) -> dict[str, Any]:

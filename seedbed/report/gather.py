@@ -82,7 +82,7 @@ def read_losses(path: Path) -> Any:
 
 def history_of_events(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The history of a training that is not finished. A step trained again after a resume counts as last seen."""
-    found: dict[str, dict[Any, dict[str, Any]]] = {"validations": {}, "samples": {}, "steps": {}}
+    found: dict[str, dict[Any, dict[str, Any]]] = {"validations": {}, "samples": {}, "steps": {}, "norms": {}}
     key = None
     for event in events:
         if event["kind"] == "stage_start" and event["stage"] == "train" and event["key"] != key:
@@ -90,6 +90,8 @@ def history_of_events(events: list[dict[str, Any]]) -> dict[str, list[dict[str, 
             found = {name: {} for name in found}
         elif event["kind"] == "step":
             found["steps"][event["step"]] = event
+        elif event["kind"] == "norms":
+            found["norms"][event["step"]] = event
         elif event["kind"] == "validation":
             found["validations"][event["step"]] = event
         elif event["kind"] == "sample":

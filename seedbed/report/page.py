@@ -169,6 +169,22 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
             figures[identifier] = build(steps)
             small.append(chart(identifier, title, unit))
     parts.append(f'<div class="charts">{"".join(small)}</div>')
+    sources = [(step["step"], step["loss_by_source"]) for step in steps if step.get("loss_by_source")]
+    if sources:
+        figures["sources"] = charts.lines_chart(sources, steps, log=False)
+        parts.append(chart("sources", "Loss by source", "nats per target"))
+    norms = data.history.get("norms", [])
+    if len(norms) > 1:
+        wide = []
+        for kind in ("gradient", "update"):
+            figures[f"{kind}-norms"] = charts.lines_chart(
+                [(entry["step"], {name: values[kind] for name, values in entry["groups"].items()}) for entry in norms],
+                steps,
+                log=True,
+            )
+            wide.append(chart(f"{kind}-norms", f"{kind.capitalize()} norms", "by group of parameters"))
+        parts.append(f'<div class="charts">{"".join(wide)}</div>')
+    parts.append(time_bars(data.receipt["goodput"].get("seconds", {})))
     parts.append(candidates_table(data))
     buttons = "".join(
         f'<button type="button" data-unit="{unit}" aria-pressed="{str(unit == "tokens").lower()}">{label}</button>'
@@ -176,6 +192,36 @@ def training_section(data: RunData) -> tuple[dict[str, Any], str]:
     )
     switch = f'<div class="switch" role="group" aria-label="Horizontal axis">{buttons}</div>'
     return figures, section("training", "Training", training_lead(data), switch, *parts)
+
+
+KINDS = {
+    "step": "steps the model is made of",
+    "repeated": "steps trained again",
+    "data": "waiting for data",
+    "compile": "compiling",
+    "record": "records",
+    "look": "looks",
+    "checkpoint": "checkpoints",
+    "guard": "steps not trained on",
+    "rewind": "going back",
+    "resume": "resuming",
+    "elsewhere": "other stages, start-up",
+}
+
+
+def time_bars(seconds: dict[str, float]) -> str:
+    """Wall clock of all processes by kind of work, each bar where the one before ended."""
+    whole = sum(seconds.values())
+    if not whole:
+        return ""
+    rows, before = [], 0.0
+    for kind in sorted(seconds, key=list(KINDS).index):
+        share = seconds[kind] / whole
+        rows.append(
+            (KINDS[kind], before, share, f"{seconds[kind]:,.1f} s · {share:.1%}", "own" if kind == "step" else "")
+        )
+        before += share
+    return "<h3>Where the time went</h3>" + bars(rows, wide=True)
 
 
 def training_lead(data: RunData) -> str:

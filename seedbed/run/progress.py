@@ -54,7 +54,7 @@ class PlainProgress:
             self._write(f"{name}: step {event['step']} writes: {printable(event['prompt'] + event['text'])!r}")
         elif kind == "resume":
             self._write(f"{name}: continues from step {event['step']}")
-        elif kind == "note":
+        elif kind in ("note", "intervention"):
             self._write(f"{name}: {event['message']}" if name else event["message"])
         elif kind == "run_end":
             self._write(f"{event['status']} in {duration(event['seconds'])}  {board.cost}".rstrip())
@@ -109,7 +109,7 @@ class TerminalProgress:
         kind = event["kind"]
         if kind == "sample":
             self._print_sample(event)
-        elif kind == "note":
+        elif kind in ("note", "intervention"):
             self._say(printable(event["message"]))
         elif kind == "resume":
             self._say(f"continues from step {event['step']}")

@@ -40,7 +40,7 @@ def build_receipt(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
         "machines": machines(events),
         "training": training,
         "stages": stage_accounts(events, {name: record["key"] for name, record in records.items()}),
-        "goodput": goodput(training.get("seconds", 0.0), cost.seconds.value),
+        "goodput": goodput(training.get("seconds", 0.0), cost.seconds.value, training_times(events)),
         "cost": cost.as_dict(),
         "interventions": interventions(events),
         "command": "seedbed run recipe.toml --out again",
@@ -136,10 +136,40 @@ def training_totals(
     }
 
 
-def goodput(training_seconds: float, wall_seconds: float) -> dict[str, Any]:
-    """The share of all processes' wall clock that went into steps of the model that came out."""
-    share = training_seconds / wall_seconds if wall_seconds > 0 else None
-    return {"training_seconds": training_seconds, "wall_seconds": wall_seconds, "fraction": share}
+def training_times(events: list[dict[str, Any]]) -> tuple[float, dict[str, float]]:
+    """(useful seconds, seconds by kind over all processes) of the last training; a kill costs the seconds since its last note."""
+    key, useful = None, 0.0
+    sessions: list[dict[str, float]] = [{}]
+    for event in events:
+        kind = event["kind"]
+        if kind == "run_start":
+            sessions.append({})
+        elif kind == "stage_start" and event["stage"] == "train" and event["key"] != key:
+            key, useful, sessions = event["key"], 0.0, [{}]  # another recipe's training
+        elif kind == "time":
+            sessions[-1], useful = event["spent"], event["useful_seconds"]
+    sums: dict[str, float] = {}
+    for spent in sessions:
+        for name, seconds in spent.items():
+            sums[name] = sums.get(name, 0.0) + seconds
+    return useful, sums
+
+
+def goodput(training_seconds: float, wall_seconds: float, times: tuple[float, dict[str, float]]) -> dict[str, Any]:
+    """The share of all processes' wall clock that went into steps of the model that came out, and where the rest went.
+
+    `seconds`: by kind of work (train/meters.py); `step` are the useful ones, `repeated` those that were trained again after a
+    kill or a rewind, `elsewhere` what was not training. Of a run without such notes the whole training counts as useful.
+    """
+    useful, spent = times
+    share = (useful if spent else training_seconds) / wall_seconds if wall_seconds > 0 else None
+    found: dict[str, Any] = {"training_seconds": training_seconds, "wall_seconds": wall_seconds, "fraction": share}
+    if spent:
+        others = {name: seconds for name, seconds in spent.items() if name != "step"}
+        seconds = {"step": useful, "repeated": max(0.0, spent.get("step", 0.0) - useful), **others}
+        seconds["elsewhere"] = max(0.0, wall_seconds - sum(seconds.values()))
+        found["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    return found
 
 
 def stage_accounts(events: list[dict[str, Any]], keys: dict[str, str]) -> list[dict[str, Any]]:
@@ -167,7 +197,7 @@ def stage_accounts(events: list[dict[str, Any]], keys: dict[str, str]) -> list[d
 
 
 def interventions(events: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What happened besides the plan: kills, restarts, resumes, notes."""
+    """What happened besides the plan: kills, restarts, resumes, what the guard did, notes."""
     found = []
     open_run = False
     for event in events:
@@ -180,7 +210,7 @@ def interventions(events: list[dict[str, Any]]) -> list[dict[str, str]]:
             what = "" if event["status"] == "done" else f"ended: {event['status']}"
         elif event["kind"] == "resume":
             what = f"training continued from step {event['step']}"
-        elif event["kind"] == "note":
+        elif event["kind"] in ("note", "intervention"):
             what = event["message"]
         if what:
             found.append({"time": iso_time(event["time"]), "stage": event.get("stage", ""), "what": what})

@@ -11,7 +11,15 @@ from seedbed.tokens.data_order import data_key
 from seedbed.train.branch import fingerprint
 
 # fields of `train` that no weight depends on, or that `start_from` stands for below
-UNSEEN = {"checkpoint_seconds", "keep_checkpoints", "keep_every_steps", "stuck_seconds", "parallel", "start_from", "sinks"}
+UNSEEN = {
+    "checkpoint_seconds",
+    "keep_checkpoints",
+    "keep_every_steps",
+    "stuck_seconds",
+    "parallel",
+    "start_from",
+    "sinks",
+}
 
 
 def count_config(recipe: Recipe) -> Any:

@@ -4,12 +4,21 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedbed.errors import SeedbedError
 from seedbed.run.folder import RunFolder
-from seedbed.run.receipt import build_receipt, code_sha256, interventions, stage_accounts, write_report
+from seedbed.run.receipt import (
+    build_receipt,
+    code_sha256,
+    goodput,
+    interventions,
+    stage_accounts,
+    training_times,
+    write_report,
+)
 
 MakeRun = Callable[..., RunFolder]
 
@@ -130,3 +139,29 @@ def test_a_report_that_cannot_be_written_says_so_in_one_line(make_run: MakeRun) 
     with pytest.raises(SeedbedError, match="seedbed report") as caught:
         write_report(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_seconds_of_training_are_summed_over_processes_and_repeated_ones_are_not_useful() -> None:
+    def spent(useful: float, **kinds: float) -> dict[str, Any]:
+        return {"kind": "time", "stage": "train", "useful_seconds": useful, "spent": kinds}
+
+    events = [
+        {"kind": "run_start"},
+        {"kind": "stage_start", "stage": "train", "key": "other"},
+        spent(99.0, step=99.0),
+        {"kind": "stage_start", "stage": "train", "key": "this"},
+        spent(5.0, step=5.0),
+        spent(10.0, step=10.0, data=1.0),
+        {"kind": "run_start"},  # killed; the checkpoint held 6 useful seconds
+        {"kind": "stage_start", "stage": "train", "key": "this"},
+        spent(14.0, step=8.0, look=2.0),
+    ]
+    assert training_times(events) == (14.0, {"step": 18.0, "data": 1.0, "look": 2.0})
+    found = goodput(20.0, 28.0, training_times(events))
+    assert found["fraction"] == 0.5
+    assert found["seconds"] == {"step": 14.0, "repeated": 4.0, "data": 1.0, "look": 2.0, "elsewhere": 7.0}
+
+
+def test_what_the_guard_did_is_in_the_receipt() -> None:
+    events = [{"time": 1.0, "kind": "intervention", "stage": "train", "message": "step 5: loss spike: not trained on"}]
+    assert [item["what"] for item in interventions(events)] == ["step 5: loss spike: not trained on"]
