@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from seedbed.errors import InputError, SeedbedError
@@ -33,6 +34,7 @@ from seedbed.train.data import TrainingData
 from seedbed.train.engine import COMPILED_WHOLE, Engine
 from seedbed.train.execution import Execution, lighter
 from seedbed.train.float8 import has_float8
+from seedbed.train.host_fit import fitting_rows
 from seedbed.train.model_parts import attention_parts, experts_config, latent_config
 from seedbed.train.objectives import make_objective
 from seedbed.train.parallel import Ranks
@@ -128,6 +130,10 @@ def run_measure(context: StageContext) -> dict[str, Any]:
         return seconds
 
     micro_rows = train.micro_batch_rows or rows
+    if device == "cpu":
+        free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
+        fitting = fitting_rows(config, micro_rows, train.optimizer, train.recompute == "full", free_bytes)
+        micro_rows = train.micro_batch_rows or fitting
     recompute: Recompute = "none" if train.recompute == "auto" else train.recompute
     base = Execution(device, precisions[0], False, threads, micro_rows, recompute, train.loss_chunk_tokens)
     if train.compile != "on":
