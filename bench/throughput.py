@@ -21,7 +21,7 @@ import numpy as np
 
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.recipe import load_recipe
-from seedbed.run.machine import describe, measured_peak, usable_cores
+from seedbed.run.machine import accelerated_dtypes, describe, measured_peak, usable_cores
 from seedbed.tokens.loader import Loader
 from seedbed.tokens.shards import ShardWriter
 from seedbed.train.data import TrainingData
@@ -38,11 +38,12 @@ def main() -> None:
     parser.add_argument("--size", default="5M")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--micro-batch-rows", type=int, help="default: all rows of the batch")
     arguments = parser.parse_args()
     recipe = load_recipe(size=arguments.size)
     threads = usable_cores()[0]
-    peak = measured_peak("cpu", "float32", threads, refresh=True)
+    peak = max(measured_peak("cpu", dtype, threads, refresh=True) for dtype in accelerated_dtypes())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         writer = ShardWriter(folder, VOCAB, VOCAB - 1, "0" * 64)
@@ -58,7 +59,7 @@ def main() -> None:
         loader = Loader(folder, recipe.model.context, rows, 1)
         data = TrainingData(loader, folder / "train.prior" if order else None, order)
         config = model_config(recipe, VOCAB)
-        execution = Execution("cpu", "float32", arguments.compile, threads, arguments.micro_batch_rows or rows)
+        execution = Execution("cpu", arguments.precision, arguments.compile, threads, arguments.micro_batch_rows or rows)
         engine = Engine(config, recipe.train, 100_000, 1, execution, data, Ranks())
         in_data = 0.0
         plain_rows = data.rows
@@ -73,11 +74,11 @@ def main() -> None:
         data.rows = timed_rows  # type: ignore[method-assign]
         times: list[float] = []
         step = 0
-        while step < 5 or sum(times) < arguments.seconds:
+        while step < 4 or sum(times) < arguments.seconds:
             began = time.perf_counter()
             engine.step(step)
             step += 1
-            if step > 5:
+            if step > 3:
                 times.append(time.perf_counter() - began)
             else:
                 in_data = 0.0
@@ -86,6 +87,7 @@ def main() -> None:
     rate = recipe.train.batch_tokens / step_seconds
     result = {
         "size": arguments.size,
+        "precision": arguments.precision,
         "compile": arguments.compile,
         "micro_batch_rows": execution.micro_batch_rows,
         "matrix_parameters": count.matrices,
@@ -101,7 +103,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
     }
     kind = "compiled" if arguments.compile else "eager"
-    path = Path(__file__).parent / f"results/throughput-{arguments.size}-{kind}-{execution.micro_batch_rows}rows.json"
+    path = Path(__file__).parent / f"results/throughput-{arguments.size}-{arguments.precision}-{kind}-{execution.micro_batch_rows}rows.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
