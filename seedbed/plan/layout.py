@@ -1,7 +1,8 @@
 """Which layout a number of devices should have: every one that the model allows, by estimated memory and time.
 
 Time of a step = products at an assumed share of the peak, longer by the pipeline's bubble, plus what cannot hide behind them:
-sums of tensor parallelism, gathers of context parallelism, and what FSDP and copies send beyond the time of the products.
+sums of tensor parallelism, gathers of context parallelism, and what FSDP and copies send beyond the time of the products. Every
+collective also takes its start.
 Volumes are of ring collectives: (n - 1) / n of the data a rank for a gather or a scatter, twice that for a sum.
 """
 
@@ -19,6 +20,7 @@ from seedbed.recipe.layout import Divisible, Layout, check_layout
 # Published training of dense models on H100s reports 38 to 43% for 405B (Dubey et al. 2024, table 4) and 40 to 48% for smaller
 # ones (anchors of Megatron-LM and llm-foundry): a round figure, not measured here.
 ASSUMED_MFU = 0.4
+COLLECTIVE_SECONDS = 2e-5  # what starting one takes however small; the order NCCL reports within a machine, an assumption
 LONG_ROW = 32_768  # tokens of context from which rows are worth cutting; an assumption
 
 
@@ -109,11 +111,12 @@ def step_seconds(config: TransformerConfig, model: Divisible, layout: Layout, wo
     exposed = 0.0
     if layout.tp > 1:  # two sums forward and two backward a layer, of bfloat16 activations
         volume = 4 * layers_here * tokens_here * config.width * 2 * 2 * (layout.tp - 1) / layout.tp
-        exposed += volume / chip.link_bytes
+        exposed += volume / chip.link_bytes + 4 * layers_here * work.micro_batches * COLLECTIVE_SECONDS
     if layout.cp > 1:  # keys and values gathered forward, their gradients scattered backward
         keys = 2 * config.kv_heads * config.head_width / layout.tp
         volume = 2 * layers_here * rows_here * config.context * keys * 2 * (layout.cp - 1) / layout.cp
         exposed += volume / link(layout.tp * layout.cp, chip)
+        exposed += 2 * layers_here * work.micro_batches * COLLECTIVE_SECONDS
     if layout.ep > 1 and config.experts:  # rows to the experts and back, forward and backward
         moved = tokens_here * config.experts.experts_per_token * config.width * 2 * (layout.ep - 1) / layout.ep
         exposed += 4 * len(config.expert_layers) / layout.pp * moved / link(layout.tp * layout.cp * layout.ep, chip)
@@ -125,6 +128,10 @@ def step_seconds(config: TransformerConfig, model: Divisible, layout: Layout, wo
         held /= shards
     if layout.dp > 1:
         hidden += held * 4 * 2 * (layout.dp - 1) / layout.dp / link(layout.devices, chip)
+    if layout.pp > 1:  # a stage waits for each micro-batch's activations, forward and backward
+        exposed += 2 * work.micro_batches * COLLECTIVE_SECONDS
+    if layout.fsdp > 1:
+        hidden += 3 * layers_here * work.micro_batches * COLLECTIVE_SECONDS
     bubble = (layout.pp - 1) / work.micro_batches
     return (products + exposed) * (1 + bubble) + max(0.0, hidden - products)
 

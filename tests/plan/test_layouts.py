@@ -99,3 +99,9 @@ def test_the_command_prints_one_object() -> None:
     wrong = subprocess.run([*command[:-2], "tp=3", "--gpus", "3"], capture_output=True, text=True, timeout=200)
     assert wrong.returncode == 2
     assert wrong.stderr == "seedbed: train.parallel: tp=3 does not divide model.heads 32: choose a divisor of 32\n"
+
+
+def test_a_small_model_is_copied_not_cut() -> None:
+    """Where products take microseconds, what counts is how often devices wait for one another."""
+    choice = choose(llama_config(SMALL), limits(SMALL, 8), 8, CHIPS["h100"], "muon")
+    assert choice.layout == parse_layout("dp=8")
