@@ -51,7 +51,9 @@ def install_torch() -> None:
         # pip cannot name PyTorch's own index by its purpose; uv can
         if pip("install", "-q", "uv", *constraints, quiet=True):
             uv = [str(environment_python()), "-m", "uv", "pip", "install", "-q", "--python", str(environment_python())]
-            found = subprocess.run([*uv, f"torch=={TORCH}", "--torch-backend=cpu"], stderr=subprocess.DEVNULL, check=False)
+            found = subprocess.run(
+                [*uv, f"torch=={TORCH}", "--torch-backend=cpu"], stderr=subprocess.DEVNULL, check=False
+            )
             if found.returncode == 0:
                 return
         say("no CPU build within reach: installing the usual build, which brings about 3 GB of CUDA libraries")
@@ -71,7 +73,9 @@ def set_up() -> None:
     if stamp_path.is_file() and stamp_path.read_text() == stamp() and environment_python().exists():
         return
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is what an older Python meets first
-        sys.exit(f"bootstrap: Seedbed needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call a newer one")
+        sys.exit(
+            f"bootstrap: Seedbed needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call a newer one"
+        )
     say(f"making the environment {VENV}")
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False).returncode == 0
     if not made:

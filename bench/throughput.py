@@ -59,7 +59,9 @@ def main() -> None:
         loader = Loader(folder, recipe.model.context, rows, 1)
         data = TrainingData(loader, folder / "train.prior" if order else None, order)
         config = model_config(recipe, VOCAB)
-        execution = Execution("cpu", arguments.precision, arguments.compile, threads, arguments.micro_batch_rows or rows)
+        execution = Execution(
+            "cpu", arguments.precision, arguments.compile, threads, arguments.micro_batch_rows or rows
+        )
         engine = Engine(config, recipe.train, 100_000, 1, execution, data, Ranks())
         in_data = 0.0
         plain_rows = data.rows
@@ -103,7 +105,10 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
     }
     kind = "compiled" if arguments.compile else "eager"
-    path = Path(__file__).parent / f"results/throughput-{arguments.size}-{arguments.precision}-{kind}-{execution.micro_batch_rows}rows.json"
+    path = (
+        Path(__file__).parent
+        / f"results/throughput-{arguments.size}-{arguments.precision}-{kind}-{execution.micro_batch_rows}rows.json"
+    )
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -34,4 +34,4 @@ class HeadLoss(torch.autograd.Function):
 
 
 def head_loss(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-    return HeadLoss.apply(hidden_ND, weight_VD, targets_N) 
+    return HeadLoss.apply(hidden_ND, weight_VD, targets_N)

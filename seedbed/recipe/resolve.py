@@ -326,9 +326,13 @@ def check_packing(recipe: Recipe) -> None:
     tokens, objective = recipe.tokens, recipe.train.objective
     for field, asked in (("packing", tokens.packing == "best-fit"), ("document_masks", tokens.document_masks)):
         if asked and objective == "span":
-            raise InputError(f"tokens.{field}: train.objective {objective!r} moves tokens to the end of the row: leave it out")
+            raise InputError(
+                f"tokens.{field}: train.objective {objective!r} moves tokens to the end of the row: leave it out"
+            )
     if tokens.packing == "best-fit" and objective == "masked" and not tokens.document_masks:
-        raise InputError("tokens.packing: an encoder would attend to the padding of best-fit: set tokens.document_masks")
+        raise InputError(
+            "tokens.packing: an encoder would attend to the padding of best-fit: set tokens.document_masks"
+        )
 
 
 def check_batch_warmup(phases: tuple[tuple[int, int], ...], batch_tokens: int, context: int) -> None:

@@ -306,10 +306,13 @@ class TrainConfig(Section):
     grad_clip: float | None = Field(default=None, gt=0, description="most norm of all gradients; none: no limit")
     precision: Literal["auto", "float32", "bfloat16", "float8"] = "auto"
     recompute: Literal["auto", "none", "selective", "full"] = Field(
-        default="auto", description="activations a layer drops and recomputes backward; auto: none unless memory runs out"
+        default="auto",
+        description="activations a layer drops and recomputes backward; auto: none unless memory runs out",
     )
     loss_chunk_tokens: int | None = Field(
-        default=None, ge=0, description="tokens whose logits the loss holds at once; 0: all; default: all that are cheap"
+        default=None,
+        ge=0,
+        description="tokens whose logits the loss holds at once; 0: all; default: all that are cheap",
     )
     compile: Literal["auto", "on", "off"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -188,14 +188,15 @@ class Lineage:
                 }
         return TraceResult(**{**fields, "problems": tuple(problems)})
 
-
     def read_around(self, found: TraceResult) -> TraceResult:
         """`found` with the text around the token as its shard has it: where the text came from, its maker knows."""
         shards = self.loader.shards
         at = self.loader.positions(found.step, found.row, found.row + 1)[0, found.position]
         _, start, stop = shards.document_at(int(at))
         before = self.tokenizer.decode(shards.read(max(start, int(at) - EXCERPT_BYTES), int(at)))
-        after = self.tokenizer.decode(shards.read(int(at) + 1, max(int(at) + 1, min(stop - 1, int(at) + EXCERPT_BYTES))))
+        after = self.tokenizer.decode(
+            shards.read(int(at) + 1, max(int(at) + 1, min(stop - 1, int(at) + EXCERPT_BYTES)))
+        )
         return replace(found, before=before[-EXCERPT_BYTES:], after=after[:EXCERPT_BYTES])
 
 

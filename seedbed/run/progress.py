@@ -153,9 +153,7 @@ class TerminalProgress:
                 for reason in board.reasons
             ]
         if board.validation:
-            lines.append(
-                Text("  " + scores_line(board.validation), style="green", no_wrap=True, overflow="ellipsis")
-            )
+            lines.append(Text("  " + scores_line(board.validation), style="green", no_wrap=True, overflow="ellipsis"))
         spent = [duration(now - board.started)] if board.started else []
         lines.append(
             Text("  " + "  ".join([*spent, board.cost]).rstrip(), style="dim", no_wrap=True, overflow="ellipsis")

@@ -40,7 +40,9 @@ class BatchPlan:
         """The plan of a resolved recipe."""
         context, train = recipe.model.context, recipe.train
         assert context and train.batch_tokens
-        return cls(train.batch_tokens // context, tuple((steps, tokens // context) for steps, tokens in train.batch_warmup))
+        return cls(
+            train.batch_tokens // context, tuple((steps, tokens // context) for steps, tokens in train.batch_warmup)
+        )
 
     def steps_for(self, rows: float) -> int:
         """The number of steps, at least one, whose rows come nearest to `rows`."""
