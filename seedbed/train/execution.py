@@ -32,6 +32,11 @@ class Execution:
     recompute: Recompute = "none"
     loss_chunk_tokens: int | None = None  # None: by `loss_chunk`
 
+    @property
+    def peak_dtype(self) -> str:
+        """Whose matrix-product rate MFU refers to: float8's is bfloat16's, so that what float8 gains shows."""
+        return "bfloat16" if self.precision == "float8" else self.precision
+
 
 def execution_of(train: TrainConfig, device: str) -> Execution:
     """What a resolved recipe says."""

@@ -86,8 +86,8 @@ class Training:
             self.checkpoints,
             context.emit,
         )
-        peak = measured_peak(device, train.precision, train.threads) * ranks.world
-        sheet = datasheet_peak(device, train.precision)
+        peak = measured_peak(device, execution.peak_dtype, train.threads) * ranks.world
+        sheet = datasheet_peak(device, execution.peak_dtype)
         self.meters = Meters(
             self.tokens_before, training_flops_per_token(config), peak, sheet and sheet * ranks.world, device
         )

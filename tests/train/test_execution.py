@@ -1,9 +1,11 @@
 """What runs when memory is short: each rung is lighter than the one before, and the global batch stays."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.model.config import TransformerConfig
+from seedbed.run.machine import measured_peak
 from seedbed.train.execution import MOST_LOGIT_BYTES, Execution, lighter, loss_chunk
 
 WEIGHT = {"none": 2, "selective": 1, "full": 0}
@@ -31,3 +33,8 @@ def test_no_more_logits_are_held_than_allowed(vocab_size: int, rows: int) -> Non
     assert held <= MOST_LOGIT_BYTES["cpu"]
     assert chunk == 0 or chunk < rows * config.context
     assert loss_chunk(config, Execution("cpu", "float32", False, 1, rows, loss_chunk_tokens=7)) == 7
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float8"])
+def test_every_precision_has_a_measured_peak(precision: str) -> None:
+    assert measured_peak("cpu", Execution("cpu", precision, False, 1, 1).peak_dtype, 1) > 0
