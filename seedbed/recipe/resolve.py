@@ -260,6 +260,11 @@ def resolve(recipe: Recipe) -> Recipe:
     }
     if model.ngram_rows is None:
         updates["ngram_rows"] = 0 if model.architecture != "seedbed" else 2**15 if parameters < 20_000_000 else 0
+    if train.max_epochs is None:
+        # Four passes are nearly as good as new text (Muennighoff et al. 2023, section 5). Hashed n-gram tables learn rows by
+        # heart in the third: tinyshakespeare came to 2.18 bits a character after 1.9 passes and to 2.49 after 3.5
+        # (bench/train_text.py tinyshakespeare --seconds 95 --set train.max_epochs=100).
+        train = train.model_copy(update={"max_epochs": 2.0 if updates.get("ngram_rows", model.ngram_rows) else 4.0})
     if model.prior_order is None:
         # counting pays where training is short; above 20M parameters the transformer learns as much by itself
         counted = model.architecture == "seedbed" and train.objective == "causal" and parameters < 20_000_000

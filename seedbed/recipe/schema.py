@@ -269,6 +269,11 @@ class TrainConfig(Section):
     minutes: float | None = Field(
         default=None, gt=0, description="wall-clock minutes, counting, measuring and compiling included"
     )
+    max_epochs: float | None = Field(
+        default=None,
+        gt=0,
+        description="passes over the corpus at which minutes end; default: 2 with n-gram tables, else 4",
+    )
     objective: ObjectiveName = Field(
         default="causal",
         description="causal: the next token; masked: hidden tokens, by an encoder; span: spans moved to the row's end; "

@@ -71,6 +71,22 @@ def test_two_folders_get_the_same_content(small_recipe: MakeRecipe, tmp_path: Pa
     assert content(tmp_path / "one") == content(tmp_path / "other")
 
 
+@pytest.mark.parametrize("most", [0.5, 2.0])
+def test_minutes_end_where_they_would_only_repeat_the_corpus(
+    small_recipe: MakeRecipe, tmp_path: Path, most: float
+) -> None:
+    """An hour would be thousands of passes over forty short texts; what is measured here decides nothing."""
+    notes: list[str] = []
+    recipe = small_recipe({"train.steps": None, "train.minutes": 60.0, "train.max_epochs": most})
+    folder = run_pipeline(
+        recipe, tmp_path / "run", lambda event: notes.append(event.get("message", "")), last="measure"
+    )
+    steps = read_json(folder.stage_path("measure") / "measure.json")["steps"]
+    tokens = read_json(folder.stage_path("tokenize") / "train" / "manifest.json")["num_tokens"]
+    assert steps * 64 == pytest.approx(most * tokens, abs=2 * 64)
+    assert any("passes over the corpus" in note for note in notes)
+
+
 TOUCHES = [
     ({"evaluate.temperature": 0.5}, ["evaluate"]),
     ({"cost.dollars_per_kwh": 1.0}, []),
