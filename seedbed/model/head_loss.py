@@ -15,23 +15,34 @@ IGNORED = -100  # a target that is not asked: no loss and no gradient (the defau
 
 
 class HeadLoss(torch.autograd.Function):
-    """hidden [N, D], weight [V, D], targets [N] -> negative log-likelihood [N] in nats. float32 only, no target IGNORED."""
+    """hidden [N, D], weight [V, D], targets [N], none IGNORED -> negative log-likelihood [N] in nats, float32.
+
+    Products run in the dtype of the operands, float32 or bfloat16, and what is kept between the passes has it too; the
+    softmax is float32.
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-        probabilities_NV = torch.mm(hidden_ND, weight_VD.t())
+        probabilities_NV = torch.mm(hidden_ND, weight_VD.t()).float()
         torch.softmax(probabilities_NV, dim=-1, out=probabilities_NV)
         index_N1 = targets_N[:, None]
         target_N1 = probabilities_NV.gather(1, index_N1)
-        ctx.save_for_backward(hidden_ND, weight_VD, probabilities_NV.scatter_(1, index_N1, target_N1 - 1))
+        gradient_NV = probabilities_NV.scatter_(1, index_N1, target_N1 - 1).to(hidden_ND.dtype)
+        ctx.save_for_backward(hidden_ND, weight_VD, gradient_NV)
         return -target_N1.clamp_min(torch.finfo(torch.float32).tiny).log()[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None]:
         hidden_ND, weight_VD, gradient_NV = ctx.saved_tensors
-        scale_N1 = upstream[0][:, None]
+        scale_N1 = upstream[0][:, None].to(hidden_ND.dtype)
         return torch.mm(gradient_NV, weight_VD) * scale_N1, torch.mm(gradient_NV.t(), hidden_ND * scale_N1), None
 
 
 def head_loss(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-    return HeadLoss.apply(hidden_ND, weight_VD, targets_N)
+    """`HeadLoss`, in the dtype of an autocast region around it."""
+    kind = hidden_ND.device.type
+    if torch.is_autocast_enabled(kind):
+        narrow = torch.get_autocast_dtype(kind)
+        hidden_ND, weight_VD = hidden_ND.to(narrow), weight_VD.to(narrow)
+    with torch.autocast(kind, enabled=False):
+        return HeadLoss.apply(hidden_ND, weight_VD, targets_N)

@@ -222,8 +222,7 @@ class Transformer(nn.Module):
         if self.loss_chunk_tokens and len(hidden_ND) > self.loss_chunk_tokens:
             size, weight_VD = self.loss_chunk_tokens, self.head.weight[:V]
             return chunked_loss(hidden_ND, weight_VD, targets_N, size, bias_V, softcap)
-        plain = not softcap and bias_V is None and not torch.is_autocast_enabled(hidden_ND.device.type)
-        if plain and hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32:
+        if hidden_ND.device.type == "cpu" and hidden_ND.dtype == torch.float32 and not softcap and bias_V is None:
             return head_loss(hidden_ND, self.head.weight[:V], targets_N)
         logits_NV = self.cap(self.head(hidden_ND).float())[:, :V]
         return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED, reduction="none")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -222,6 +222,10 @@ json_values = st.recursive(
 
 
 @given(key=st.sampled_from(["format", "step", "ranks", "identity", "tensors", "model/weight"]), value=json_values)
+@example(key="identity", value=[[None, None]])
+@example(key="identity", value={"model": ["m"]})
+@example(key="step", value="1")
+@example(key="model/weight", value=[None, [2, 3], []])
 @settings(max_examples=40, deadline=None)
 def test_a_forged_manifest_is_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Any

@@ -62,4 +62,4 @@ def test_only_the_large_products_of_the_layers_are_swapped_and_training_follows_
             curve.append(loss.item())
         curves.append(curve)
     assert curves[0][-1] < curves[0][0] - 0.8
-    assert curves[1] == pytest.approx(curves[0], rel=0.06)
+    assert curves[1] == pytest.approx(curves[0], rel=0.1)

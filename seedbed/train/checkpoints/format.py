@@ -132,10 +132,28 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, str]]:
         name: SavedTensor(dtype, tuple(shape), tuple(Piece(tuple(o), tuple(s), f) for o, s, f in pieces))
         for name, (dtype, shape, pieces) in value["tensors"].items()
     }
-    manifest = Manifest(value["step"], value["ranks"], dict(value["identity"]), tensors)
+    manifest = Manifest(value["step"], value["ranks"], value["identity"], tensors)
+    if not well_typed(manifest):
+        raise Damaged(f"{MANIFEST_FILE} is no manifest (a value of the wrong type)")
     if sorted([PROGRESS_FILE, *manifest.files]) != sorted(sums):
         raise Damaged(f"{MANIFEST_FILE} and {SUMS_FILE} name different files")
     return manifest, sums
+
+
+def well_typed(manifest: Manifest) -> bool:
+    """JSON may hold anything under the right checksum."""
+    identity = manifest.identity
+    if not isinstance(identity, dict) or not all(isinstance(found, str) for found in identity.values()):
+        return False
+    numbers: list[object] = [manifest.step, manifest.ranks]
+    words: list[object] = []
+    for tensor in manifest.tensors.values():
+        numbers += tensor.shape
+        words.append(tensor.dtype)
+        for piece in tensor.pieces:
+            numbers += (*piece.offsets, *piece.shape)
+            words.append(piece.file)
+    return all(type(number) is int for number in numbers) and all(isinstance(word, str) for word in words)
 
 
 def read_sums(data: bytes) -> dict[str, str]:

@@ -46,7 +46,11 @@ class Sharded:
         """Without a `seed` the weights stay on the meta device, to be counted."""
         if layout.cp > 1 and config.experts and config.experts.balance == "loss":
             raise InputError(
-                "train.parallel: cp cuts rows, and the balance loss of experts is of whole rows: set model.expert_balance=bias"
+                "train.parallel: cp cuts rows, and the balance loss of experts is of whole rows: set model.balance=bias"
+            )
+        if layout.cp > 1 and not config.causal and any(config.windows):
+            raise InputError(
+                "train.parallel: cp reorders the keys of an encoder, and windows count positions: leave out cp or model.windows"
             )
         self.config, self.layout, self.device, self.bfloat16 = config, layout, device, bfloat16
         self.mesh = mesh = Mesh(layout, torch.device(device).type, ends=config.tied_head and layout.pp > 1)
