@@ -27,8 +27,10 @@ class StageView:
     marks: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=64))
 
     def advance(self, now: float, done: float, total: float, unit: str) -> None:
+        if unit != self.unit or (self.marks and done < self.marks[-1][1]):
+            self.marks.clear()  # another part of the stage began: its rate has nothing to do with the last one's
         self.done, self.total, self.unit = done, total, unit
-        if not self.marks or now - self.marks[-1][0] >= RATE_SECONDS / 50 or done < self.marks[-1][1]:
+        if not self.marks or now - self.marks[-1][0] >= RATE_SECONDS / 50:
             self.marks.append((now, done))
         while len(self.marks) > 2 and now - self.marks[0][0] > RATE_SECONDS:
             self.marks.popleft()

@@ -61,6 +61,19 @@ def test_a_stage_without_two_marks_has_no_rate() -> None:
     assert view.rate() is None
 
 
+def test_a_new_part_of_a_stage_has_a_rate_of_its_own() -> None:
+    """`evaluate` counts tokens, then samples; two files of one unit count from the start again."""
+    view = StageView()
+    for second in range(5):
+        view.advance(second, 1000.0 * second, 5000, "tokens")
+    view.advance(5.0, 0, 5, "samples")
+    assert view.rate() is None and view.pace() == ""
+    view.advance(7.0, 2, 5, "samples")
+    assert view.rate() == pytest.approx(1.0) and view.seconds_left() == pytest.approx(3.0)
+    view.advance(8.0, 0, 9, "samples")
+    assert view.rate() is None
+
+
 def test_the_board_follows_the_story() -> None:
     board = Board(RECIPE)
     for each in STORY:
