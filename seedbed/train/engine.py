@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_tra
     from seedbed.train.data import TrainingData
 
 # Up to this many layers are compiled as one piece; of more, each is one, and like layers share their code. Whole, five layers
-# of width 256 took 38 s to compile on two cores and ran 5% faster; apart 22 s, however many there are.
+# of width 256 took 38 s to compile on two cores and ran 5% faster, apart 22 s: one run of each by hand, not a benchmark.
 COMPILED_WHOLE = 8
 
 
