@@ -20,7 +20,7 @@ def main() -> None:
     from seedbed.cli.doctor import doctor
     from seedbed.cli.evaluate import evaluate
     from seedbed.cli.generate import generate
-    from seedbed.cli.plan import plan
+    from seedbed.cli.plan import app as plan
     from seedbed.cli.report import report
     from seedbed.cli.run import run, stage_verbs
     from seedbed.cli.verify import verify
@@ -47,7 +47,8 @@ def main() -> None:
     app.command()(run)
     for verb in stage_verbs():
         app.command()(verb)
-    for verb in (plan, evaluate, generate, why, yields, verify, report, doctor):
+    app.add_typer(plan, name="plan")
+    for verb in (evaluate, generate, why, yields, verify, report, doctor):
         app.command()(verb)
     try:
         app()

@@ -10,14 +10,15 @@ from seedbed.plan.construct import construct
 from seedbed.plan.layout import ASSUMED_MFU, assess, choose
 from seedbed.plan.memory import USABLE_FRACTION, weight_bytes
 from seedbed.plan.shape import planned_config
+from seedbed.plan.tables import Tables
 from seedbed.quantities import byte_size, counted, duration, quantity
 from seedbed.recipe.layout import AUTO, check_layout, divisible, parse_layout
 from seedbed.recipe.schema import Recipe
 
 
-def make_plan(recipe: Recipe, devices: int, gpu: str, parallel: str) -> dict[str, Any]:
+def make_plan(recipe: Recipe, devices: int, gpu: str, parallel: str, tables: Tables | None = None) -> dict[str, Any]:
     """Raises InputError for a layout that cannot be, and where no layout fits."""
-    chip, model, config = find_chip(gpu), divisible(recipe), planned_config(recipe)
+    chip, model, config = find_chip(gpu, tables), divisible(recipe), planned_config(recipe)
     optimizer = recipe.train.optimizer
     if parallel == AUTO:
         choice = choose(config, model, devices, chip, optimizer)
@@ -46,7 +47,7 @@ def make_plan(recipe: Recipe, devices: int, gpu: str, parallel: str) -> dict[str
         "tokens": tokens,
         "flops": flops,
         "devices": devices,
-        "gpu": asdict(chip),
+        "gpu": {name: None if value != value else value for name, value in asdict(chip).items()},
         "layout": {**asdict(layout), "text": str(layout)},
         "work": asdict(choice.work),
         "memory_bytes_estimated": {**asdict(choice.memory), "total": choice.memory.total},

@@ -16,17 +16,6 @@ from typing import Any
 
 from seedbed.files import read_json, sha256_json, write_json
 
-# Dense bfloat16 FLOP/s and board power in watts, from NVIDIA's datasheets (A100 80 GB SXM 2021; H100 SXM, PCIe and NVL
-# 2023; H200 SXM 2024; HGX B200 2025). Sparse figures are twice these and reached by no training run.
-DATASHEETS: tuple[tuple[str, float, float], ...] = (
-    (r"\bB200\b", 2250e12, 1000.0),
-    (r"\bH200\b", 989.4e12, 700.0),
-    (r"\bH100 PCIe\b", 756e12, 350.0),
-    (r"\bH100 NVL\b", 835e12, 400.0),
-    (r"\bH100\b", 989.4e12, 700.0),
-    (r"\bA100\b", 312e12, 400.0),
-)
-
 PEAK_BUDGET_S = 1.2
 PEAK_REPEATS = 8
 EMULATED_BELOW = 10e9  # FLOP/s; one AVX2 core of 2013 reaches 50e9 in float32, emulated bfloat16 1e9 to 3e9
@@ -215,8 +204,16 @@ def run_text(command: list[str]) -> str | None:
 
 
 def datasheet(gpu: str) -> tuple[float, float] | None:
-    """(dense bfloat16 FLOP/s, board watts) in the maker's datasheet, or None for a GPU not in the table."""
-    return next(((peak, watts) for pattern, peak, watts in DATASHEETS if re.search(pattern, gpu, re.IGNORECASE)), None)
+    """(dense bfloat16 FLOP/s, watts at its limit) in the planner's table, or None for a GPU not in it.
+
+    Sparse figures are twice these and reached by no training run.
+    """
+    from seedbed.plan.tables import read_table
+
+    for row in read_table("chips").values():
+        if "driver" in row and re.search(row["driver"], gpu, re.IGNORECASE):
+            return row["bf16_tflops"] * 1e12, float(row["watts"])
+    return None
 
 
 def datasheet_peak(device: str, dtype: str) -> float | None:

@@ -51,14 +51,14 @@ def choose_for_gpus(recipe: Recipe, ranks: int) -> Layout | None:
     """The planner's choice; None without GPUs or where theirs is not in its table."""
     import torch
 
-    from seedbed.plan.chips import CHIPS, find_chip
+    from seedbed.plan.chips import find_chip, known_chip
     from seedbed.plan.layout import choose
     from seedbed.plan.shape import planned_config
 
     if recipe.train.device == "cpu" or not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name()
-    if not any(known in name.lower() for known in CHIPS):
+    if known_chip(name) is None:
         return None
     return choose(planned_config(recipe), divisible(recipe), ranks, find_chip(name), recipe.train.optimizer).layout
 
