@@ -248,7 +248,7 @@ def document(index: int) -> dict[str, Any]:
     text = f"Document {index} of {source}. {HOSTILE}\n" + "It goes on for some lines.\n" * (index % 40)
     verdict, rule, reason = next((RULES[n] for n in RULES if index % n == n - 1), ("kept", "", ""))
     return {
-        "id": name, "text": text, "source": source, "domain": DOMAINS[source], "split": "train",
+        "id": name, "text": text, "source": source, "domain": DOMAINS[source], "language": "", "split": "train",
         "verdict": verdict, "rule": rule, "reason": reason, "merged_into": "",
         "bytes_in": len(text), "bytes_out": len(text) if verdict == "kept" else 0,
     }  # fmt: skip
@@ -256,8 +256,8 @@ def document(index: int) -> dict[str, Any]:
 
 def write_curate(path: Path) -> dict[str, Any]:
     rows = [{k: v for k, v in document(i).items() if k != "text"} for i in range(120)]
-    pq.write_table(pa.Table.from_pylist(rows), path / "decisions.parquet")
-    write_json(path / "yields.json", sum_yields(rows))
+    pq.write_table(pa.Table.from_pylist(rows), path / "decisions-00000.parquet")
+    write_json(path / "yields.json", sum_yields(pa.Table.from_pylist(rows).to_batches()))
     return {"read": 120}
 
 

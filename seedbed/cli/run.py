@@ -22,6 +22,12 @@ CorpusOption = Annotated[Path | None, typer.Option("--corpus", help="A file or f
 ParallelOption = Annotated[
     str | None, typer.Option("--parallel", help="How the ranks of torchrun share the model: auto, or fsdp=8,tp=2.")
 ]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="Who maps curation over shards: local, ray or slurm; the result is the same.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes or jobs of the executor; default: one per core.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One object on stdout; everything else on stderr.")]
 
 
@@ -33,6 +39,8 @@ def run(
     size: SizeOption = None,
     corpus: CorpusOption = None,
     parallel: ParallelOption = None,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the complete recipe and what would be done; touch nothing.")
     ] = False,
@@ -45,7 +53,7 @@ def run(
 
         show_intended(*asked_for(recipe, out, settings, minutes, size, corpus), json)
         return
-    execute("evaluate", recipe, out, settings, minutes, size, corpus, json)
+    execute("evaluate", recipe, out, settings, minutes, size, corpus, json, executor, workers)
 
 
 def with_layout(settings: list[str] | None, parallel: str | None) -> list[str]:
@@ -82,10 +90,13 @@ def execute(
     size: str | None,
     corpus: Path | None,
     json: bool,
+    executor: str,
+    workers: int | None,
 ) -> None:
     import sys
 
     from seedbed.cli.show import show_finished
+    from seedbed.corpus.executors import Execution
     from seedbed.run.folder import RunFolder
     from seedbed.run.pipeline import outputs_up_to, run_pipeline
     from seedbed.run.progress import make_progress
@@ -98,7 +109,9 @@ def execute(
             return
     listener = make_progress(json, recipe)
     try:
-        folder = run_pipeline(recipe, path, listener, last, " ".join(["seedbed", *sys.argv[1:]]))
+        folder = run_pipeline(
+            recipe, path, listener, last, " ".join(["seedbed", *sys.argv[1:]]), Execution(executor, workers)
+        )
     finally:
         listener.close()
     show_finished(folder, json, fresh=True)
@@ -116,9 +129,12 @@ def stage_verbs() -> list[Callable[..., None]]:
             size: SizeOption = None,
             corpus: CorpusOption = None,
             parallel: ParallelOption = None,
+            executor: ExecutorOption = "local",
+            workers: WorkersOption = None,
             json: JsonOption = False,
         ) -> None:
-            execute(name, recipe, out, with_layout(settings, parallel), minutes, size, corpus, json)
+            settings = with_layout(settings, parallel)
+            execute(name, recipe, out, settings, minutes, size, corpus, json, executor, workers)
 
         command.__name__ = name
         command.__doc__ = f"Run a recipe up to its stage `{name}`."

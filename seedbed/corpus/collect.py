@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from seedbed.corpus.decisions import DecisionWriter, decision_schema, quarantine_row
+from seedbed.corpus.decisions import QUARANTINE_SCHEMA, DecisionWriter, quarantine_row
 from seedbed.corpus.records import Quarantined
 from seedbed.corpus.sources import name_sources, read_source, source_bytes, source_fingerprint
 from seedbed.corpus.store import DocumentWriter, document_row
@@ -37,7 +37,7 @@ def run_collect(context: StageContext) -> dict[str, Any]:
 
     summaries = {}
     quarantine_path = context.path / "quarantine.parquet"
-    with DocumentWriter(context.path) as documents, DecisionWriter(quarantine_path, decision_schema([])) as quarantine:
+    with DocumentWriter(context.path) as documents, DecisionWriter(quarantine_path, QUARANTINE_SCHEMA) as quarantine:
         for source, split in [*((s, s.name) for s in validation), *((s, "") for s in sources)]:
             context.check_stop()
             summary = collect_source(source, split, documents, quarantine, advance)

@@ -1,24 +1,33 @@
-"""The decision table: one row per record that was read, with its verdict, the rule, the reason and every score."""
+"""The decision table: one row per record that was read, with its verdict, the rule, the reason and every score.
 
-from collections.abc import Iterable, Iterator
+It lies in `decisions-N.parquet`, one file for every shard of documents, and `decisions-quarantine.parquet` for the records
+that never became documents.
+"""
+
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from seedbed.corpus.chain import SCORE_PREFIX
+from seedbed.corpus.decide import EMPTY, EXACT_DEDUP, IN_VALIDATION, KEPT, MERGED, OTHER_CAUSES, Decided, Ledger
 from seedbed.corpus.records import Quarantined
 from seedbed.errors import SeedbedError
 
 VERDICTS = ("kept", "removed", "merged", "quarantined")
-SCORE_PREFIX = "score."
 GROUP_ROWS = 16_384
 
 BASE_FIELDS = [
     ("id", pa.string()),
     ("source", pa.string()),
     ("domain", pa.string()),
+    ("language", pa.string()),
     ("split", pa.string()),
     ("verdict", pa.string()),
     ("rule", pa.string()),
@@ -29,9 +38,7 @@ BASE_FIELDS = [
 ]
 
 
-def decision_schema(scorers: Iterable[str]) -> pa.Schema:
-    """Columns of the table for these scorers. Scores are null for records that were quarantined: they have no text."""
-    return pa.schema([*BASE_FIELDS, *((SCORE_PREFIX + name, pa.float64()) for name in scorers)])
+QUARANTINE_SCHEMA = pa.schema(BASE_FIELDS)
 
 
 def quarantine_row(record: Quarantined) -> dict[str, Any]:
@@ -40,6 +47,7 @@ def quarantine_row(record: Quarantined) -> dict[str, Any]:
         "id": record.id,
         "source": record.source,
         "domain": record.domain,
+        "language": "",
         "split": record.split,
         "verdict": "quarantined",
         "rule": record.rule,
@@ -77,12 +85,114 @@ class DecisionWriter:
             self._rows = []
 
 
-def read_decision_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of the table, one row group in memory at a time."""
+class DecisionBook:
+    """Verdicts on the scored shards, as rows of the table."""
+
+    def __init__(self, ledger: Ledger, decided: Decided) -> None:
+        self.ledger = ledger
+        self.decided = decided
+        self._reasons: dict[int, str] = {}
+
+    def rows(self, shard: int) -> slice:
+        return slice(int(self.ledger.starts[shard]), int(self.ledger.starts[shard + 1]))
+
+    def verdicts(self, shard: int) -> NDArray[np.int8]:
+        return self.decided.verdict[self.rows(shard)]
+
+    def digest(self, shard: int) -> str:
+        """Of the shard's verdicts and splits: two decisions that keep the same write the same."""
+        arrays = (self.verdicts(shard), self.decided.split[self.rows(shard)])
+        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+    def last_reason(self, shard: int) -> str:
+        return self._reasons.get(shard, "")
+
+    def write(self, folder: Path, quarantine: list[Path]) -> None:
+        """All files of the table. Memory: the rows of one shard, and the ids that other documents were merged into."""
+        ids = self.partner_ids()
+        schema = None
+        for shard in range(len(self.ledger.shards)):
+            table = self.table(shard, ids)
+            schema = table.schema
+            pq.write_table(table, folder / f"decisions-{shard:05d}.parquet", GROUP_ROWS, compression="zstd")
+        assert schema is not None
+        with pq.ParquetWriter(folder / "decisions-quarantine.parquet", schema, compression="zstd") as writer:
+            for path in quarantine:
+                for batch in read_batches(path):
+                    nothing = {name: pa.nulls(batch.num_rows, schema.field(name).type) for name in schema.names}
+                    known = {name: batch.column(name) for name in batch.schema.names}
+                    writer.write_table(pa.Table.from_pydict(nothing | known, schema=schema))
+
+    def partner_ids(self) -> dict[int, str]:
+        """Ids of the documents that others are the same as."""
+        wanted = np.unique(self.decided.partner[self.decided.partner >= 0])
+        ids: dict[int, str] = {}
+        for shard, path in enumerate(self.ledger.shards):
+            start, stop = self.ledger.starts[shard], self.ledger.starts[shard + 1]
+            here = wanted[(wanted >= start) & (wanted < stop)]
+            if len(here):
+                column = pq.read_table(path, columns=["id"]).column("id").take(pa.array(here - start))
+                ids |= dict(zip(here.tolist(), column.to_pylist(), strict=True))
+        return ids
+
+    def table(self, shard: int, ids: dict[int, str]) -> pa.Table:
+        """The rows of one shard."""
+        scored = pq.read_table(self.ledger.shards[shard])
+        rows = self.rows(shard)
+        verdict, cause = self.verdicts(shard), self.decided.cause[rows]
+        partner, split = self.decided.partner[rows], self.decided.split[rows]
+        rules, reasons, merged = ([""] * len(verdict) for _ in range(3))
+        splits = scored.column("split").to_pylist()
+        names = scored.column("id")
+        for at in np.flatnonzero(verdict == KEPT).tolist():
+            splits[at] = self.decided.splits[split[at]]
+        for at in np.flatnonzero(cause >= 0).tolist():
+            other = ids.get(int(partner[at]), "")
+            rules[at], reasons[at] = self.explain(int(cause[at]), scored, at, other)
+            merged[at] = other if verdict[at] == MERGED else ""
+        if len(gone := np.flatnonzero(cause >= 0)):
+            self._reasons[shard] = f"{names[int(gone[-1])].as_py()}: {reasons[gone[-1]]}"
+        columns = {name: scored.column(name) for name in ("id", "source", "domain", "language", "bytes_in")}
+        columns |= {"split": pa.array(splits, pa.string()), "rule": pa.array(rules, pa.string())}
+        columns |= {"verdict": pa.array(np.array(VERDICTS)[verdict].tolist(), pa.string())}
+        columns |= {"reason": pa.array(reasons, pa.string()), "merged_into": pa.array(merged, pa.string())}
+        columns["bytes_out"] = pa.array(np.where(verdict == KEPT, scored.column("bytes_out").to_numpy(), 0))
+        columns |= {name: scored.column(name) for name in scored.column_names if name.startswith(SCORE_PREFIX)}
+        scores = [field for field in scored.schema if field.name.startswith(SCORE_PREFIX)]
+        return pa.Table.from_pydict(columns, schema=pa.schema([*BASE_FIELDS, *scores]))
+
+    def explain(self, cause: int, scored: pa.Table, at: int, other: str) -> tuple[str, str]:
+        """The rule's name and the reason as a sentence."""
+        if cause < len(self.ledger.rules):
+            rule = self.ledger.rules[cause]
+            return rule.name, rule.check(scored.column(rule.column)[at].as_py()).reason
+        name = OTHER_CAUSES[cause - len(self.ledger.rules)]
+        return name, {
+            EMPTY: "nothing is left of the text after normalisation.",
+            IN_VALIDATION: f"equal to the validation document {other}.",
+            EXACT_DEDUP: f"equal to {other}, which came first.",
+        }[name]
+
+
+def decision_parts(folder: Path, shard: int | None = None) -> list[Path]:
+    parts = sorted(folder.glob("decisions-*.parquet" if shard is None else f"decisions-{shard:05d}.parquet"))
+    if not parts:
+        raise SeedbedError(f"{folder}: no decisions-*.parquet: delete the folder and run the same command again")
+    return parts
+
+
+def decision_batches(
+    folder: Path, columns: list[str] | None = None, shard: int | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The table in `folder`, or one shard of it, some thousand rows in memory at a time."""
+    for part in decision_parts(folder, shard):
+        yield from read_batches(part, columns)
+
+
+def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(GROUP_ROWS, columns=columns):
-                yield from batch.to_pylist()
+            yield from file.iter_batches(GROUP_ROWS, columns=columns)
     except (pa.ArrowException, FileNotFoundError) as error:
         detail = (str(error).splitlines() or ["no detail"])[0]
         raise SeedbedError(
@@ -90,6 +200,15 @@ def read_decision_rows(path: Path, columns: list[str] | None = None) -> Iterator
         ) from None
 
 
-def find_decision(path: Path, identity: str) -> dict[str, Any] | None:
-    rows = pq.read_table(path, filters=[("id", "=", identity)]).to_pylist()
-    return rows[0] if rows else None
+def read_decision_rows(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of the table in `folder`."""
+    for batch in decision_batches(folder, columns):
+        yield from batch.to_pylist()
+
+
+def find_decision(folder: Path, identity: str) -> dict[str, Any] | None:
+    for part in decision_parts(folder):
+        rows = pq.read_table(part, filters=[("id", "=", identity)]).to_pylist()
+        if rows:
+            return rows[0]
+    return None

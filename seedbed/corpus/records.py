@@ -44,7 +44,10 @@ class Document:
     bytes_in: int
     source: str = ""
     origin: str = ""
+    url: str = ""
+    title: str = ""
     licence: str = ""
+    opt_out: str = ""  # signals against training on it, with spaces between: noai, noindex, tdm, ...
     date: str = ""
     language: str = ""
     domain: str = ""

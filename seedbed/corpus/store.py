@@ -22,7 +22,10 @@ DOCUMENT_SCHEMA = pa.schema(
         ("text", pa.string()),
         ("source", pa.string()),
         ("origin", pa.string()),
+        ("url", pa.string()),
+        ("title", pa.string()),
         ("licence", pa.string()),
+        ("opt_out", pa.string()),
         ("date", pa.string()),
         ("language", pa.string()),
         ("domain", pa.string()),
@@ -101,14 +104,19 @@ def read_documents(
 ) -> Iterator[pa.RecordBatch]:
     """Record batches of the documents in `folder`, in the order written, one row group in memory at a time."""
     for part in document_parts(folder, prefix):
-        try:
-            with pq.ParquetFile(part) as file:
-                for group in range(file.num_row_groups):
-                    yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
-        except pa.ArrowException as error:
-            raise SeedbedError(
-                f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
-            ) from None
+        yield from read_part(part, columns)
+
+
+def read_part(part: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Record batches of one file, one row group in memory at a time."""
+    try:
+        with pq.ParquetFile(part) as file:
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
+    except pa.ArrowException as error:
+        raise SeedbedError(
+            f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
+        ) from None
 
 
 def find_document(folder: Path, identity: str) -> dict[str, Any] | None:

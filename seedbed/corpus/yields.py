@@ -3,25 +3,32 @@
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
+
 from seedbed.corpus.decisions import VERDICTS
 
-COLUMNS = ["source", "verdict", "rule", "bytes_in", "bytes_out"]
+COLUMNS = ["source", "language", "verdict", "rule", "bytes_in", "bytes_out"]
+KEYS = COLUMNS[:4]
 
 
-def sum_yields(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One entry per (source, verdict, rule) in order of first source, verdict and size."""
-    sums: dict[tuple[str, str, str], list[int]] = {}
-    for row in rows:
-        entry = sums.setdefault((row["source"], row["verdict"], row["rule"]), [0, 0, 0])
-        entry[0] += 1
-        entry[1] += row["bytes_in"]
-        entry[2] += row["bytes_out"]
-    sources = list(dict.fromkeys(source for source, _, _ in sums))
+def sum_yields(batches: Iterable[pa.RecordBatch]) -> list[dict[str, Any]]:
+    """One entry per (source, language, verdict, rule) in order of first source, verdict and size."""
+    sums: dict[tuple[str, ...], list[int]] = {}
+    sources: dict[str, None] = {}
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        sources |= dict.fromkeys(table.column("source").unique().to_pylist())
+        grouped = table.group_by(KEYS).aggregate([([], "count_all"), ("bytes_in", "sum"), ("bytes_out", "sum")])
+        for row in grouped.to_pylist():
+            entry = sums.setdefault(tuple(row[key] for key in KEYS), [0, 0, 0])
+            for at, name in enumerate(("count_all", "bytes_in_sum", "bytes_out_sum")):
+                entry[at] += row[name]
+    order = list(sources)
     return [
-        {"source": source, "verdict": verdict, "rule": rule, "documents": n, "bytes_in": read, "bytes_out": kept}
-        for (source, verdict, rule), (n, read, kept) in sorted(
+        {**dict(zip(KEYS, key, strict=True)), "documents": n, "bytes_in": read, "bytes_out": kept}
+        for key, (n, read, kept) in sorted(
             sums.items(),
-            key=lambda item: (sources.index(item[0][0]), VERDICTS.index(item[0][1]), -item[1][0], item[0][2]),
+            key=lambda item: (order.index(item[0][0]), VERDICTS.index(item[0][2]), -item[1][0], item[0][3], item[0][1]),
         )
     ]
 

@@ -366,16 +366,24 @@ def dump_recipe(recipe: Recipe) -> str:
     lines = [f"# Complete recipe, written by seedbed. Run it again: seedbed run {'recipe.toml'}"]
     scalars = {k: v for k, v in values.items() if not isinstance(v, dict)}
     lines += [f"{key} = {toml_value(value)}" for key, value in scalars.items()]
-    for section, fields in values.items():
+    for name, fields in values.items():
         if isinstance(fields, dict):
-            lines += ["", f"[{section}]"]
-            defaults = type(getattr(recipe, section)).model_fields
-            for key, value in fields.items():
-                if value is not None:
-                    lines.append(f"{key} = {toml_value(value)}")
-                elif defaults[key].default is not None:
-                    lines.append(f'{key} = "none"')
+            lines += section_lines(name, fields, getattr(recipe, name))
     return "\n".join(lines) + "\n"
+
+
+def section_lines(name: str, fields: dict[str, Any], section: BaseModel) -> list[str]:
+    """One table and the tables in it. Within `curate`, whose preset may set what is None by default, every None is said."""
+    lines, tables = ["", f"[{name}]"], []
+    for key, value in fields.items():
+        inner = getattr(section, key)
+        if isinstance(inner, BaseModel):
+            tables += section_lines(f"{name}.{key}", value, inner)
+        elif value is not None:
+            lines.append(f"{key} = {toml_value(value)}")
+        elif name.startswith("curate") or type(section).model_fields[key].default is not None:
+            lines.append(f'{key} = "none"')
+    return lines + tables
 
 
 def toml_value(value: Any) -> str:

@@ -2,29 +2,15 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from seedbed.errors import InputError
+from seedbed.recipe.curation import CurateConfig
 from seedbed.recipe.layout import AUTO, parse_layout
 from seedbed.recipe.objective import ObjectiveName
+from seedbed.recipe.section import Section, SwitchedSection
 
 HORIZONS = ("steps", "tokens", "flops", "minutes")
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SwitchedSection(Section):
-    """A section whose limits can be switched off."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def none_is_off(cls, values: Any) -> Any:
-        """TOML has no null: the word "none" stands for it (except for `unicode_form`, where it is a value)."""
-        if not isinstance(values, dict):
-            return values
-        return {k: None if v == "none" and k != "unicode_form" else v for k, v in values.items()}
 
 
 class SourceConfig(Section):
@@ -57,32 +43,6 @@ class CorpusConfig(Section):
         if isinstance(value, (list, tuple)):
             return [{"path": item} if isinstance(item, str) else item for item in value]
         return value
-
-
-class CurateConfig(SwitchedSection):
-    """Thresholds of the rules; "none" switches a rule off. Every score is stored whatever the threshold."""
-
-    unicode_form: Literal["NFC", "NFKC", "none"] = "NFC"
-    min_characters: int | None = Field(default=200, ge=0)
-    max_characters: int | None = Field(default=20_000_000, gt=0)
-    min_words: int | None = Field(default=30, ge=0)
-    mean_word_length: tuple[float, float] | None = Field(
-        default=(2.0, 20.0),
-        description="least and most characters; sound code and TeX reach 18, encoded data starts at 40",
-    )
-    max_symbol_fraction: float | None = Field(
-        default=0.5, ge=0, le=1, description="characters not letter, digit, space"
-    )
-    min_letter_fraction: float | None = Field(default=0.3, ge=0, le=1, description="letters among non-space characters")
-    max_duplicate_line_fraction: float | None = Field(
-        default=0.5, ge=0, le=1, description="characters in repeated lines"
-    )
-    max_top_bigram_fraction: float | None = Field(
-        default=0.3, ge=0, le=1, description="characters in the top word 2-gram"
-    )
-    max_compression_ratio: float | None = Field(default=12.0, gt=1, description="bytes over zlib-compressed bytes")
-    max_replacement_fraction: float | None = Field(default=0.002, ge=0, le=1, description="U+FFFD among characters")
-    exact_dedup: bool = True
 
 
 class TokenizerConfig(Section):

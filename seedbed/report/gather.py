@@ -53,7 +53,7 @@ def gather(folder: "RunFolder", recipe: Recipe, receipt: dict[str, Any]) -> RunD
     data = RunData(recipe, receipt, {name: read_json(path / "stage.json") for name, path in paths.items()})
     if "curate" in paths:
         data.yields = read_json(paths["curate"] / "yields.json")
-        data.examples = read_examples(paths["curate"] / "decisions.parquet")
+        data.examples = read_examples(paths["curate"])
         attach_excerpts(data.examples, [paths[name] for name in ("collect", "curate") if name in paths])
     if "tokenize" in paths:
         manifests = sorted(paths["tokenize"].glob("*/manifest.json"))
@@ -103,27 +103,25 @@ def read_examples(path: Path) -> Examples:
     """The first document that each rule refused, and the first that was kept of each domain; in bounded memory."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+
+    from seedbed.corpus.decisions import decision_batches
 
     examples = Examples()
     held: set[str] = set()
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(
-            batch_size=65_536, columns=["id", "source", "domain", "verdict", "rule", "reason"]
-        ):
-            table = pa.Table.from_batches([batch])
-            kept = pc.equal(table["verdict"], "kept")
-            refused = table.filter(pc.invert(kept))
-            for pair in refused.select(["verdict", "rule"]).group_by(["verdict", "rule"]).aggregate([]).to_pylist():
-                name = pair["verdict"], pair["rule"]
-                if name not in examples.refused:
-                    same = pc.and_(pc.equal(refused["verdict"], name[0]), pc.equal(refused["rule"], name[1]))
-                    examples.refused[name] = refused.filter(same).slice(0, 1).to_pylist()[0]
-            for domain in pc.unique(table["domain"]).to_pylist():
-                first = table.filter(pc.and_(pc.equal(table["domain"], domain), kept)).slice(0, 1).to_pylist()
-                if first and domain not in held and len(held) < NUM_EXAMPLES:
-                    held.add(domain)
-                    examples.kept += first
+    for batch in decision_batches(path, ["id", "source", "domain", "verdict", "rule", "reason"]):
+        table = pa.Table.from_batches([batch])
+        kept = pc.equal(table["verdict"], "kept")
+        refused = table.filter(pc.invert(kept))
+        for pair in refused.select(["verdict", "rule"]).group_by(["verdict", "rule"]).aggregate([]).to_pylist():
+            name = pair["verdict"], pair["rule"]
+            if name not in examples.refused:
+                same = pc.and_(pc.equal(refused["verdict"], name[0]), pc.equal(refused["rule"], name[1]))
+                examples.refused[name] = refused.filter(same).slice(0, 1).to_pylist()[0]
+        for domain in pc.unique(table["domain"]).to_pylist():
+            first = table.filter(pc.and_(pc.equal(table["domain"], domain), kept)).slice(0, 1).to_pylist()
+            if first and domain not in held and len(held) < NUM_EXAMPLES:
+                held.add(domain)
+                examples.kept += first
     return examples
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seedbed.corpus.decisions import decision_parts
 from seedbed.corpus.store import document_parts
 from seedbed.errors import InputError, SeedbedError
 from seedbed.run.folder import RunFolder
@@ -97,7 +98,7 @@ class Lineage:
         found = [self.locate(place) for place in places]
         ids = {result.document for result in found}
         documents = rows_by_id(document_parts(self.curate), ids)
-        decisions = rows_by_id([self.curate / "decisions.parquet"], ids)
+        decisions = rows_by_id(decision_parts(self.curate), ids)
         encoded = {identity: self.tokenizer.encode(row["text"]) for identity, row in documents.items()}
         return [
             self.follow(r, documents.get(r.document), decisions.get(r.document), encoded.get(r.document)) for r in found

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from seedbed.corpus.executors import Execution
 from seedbed.errors import InputError, Interrupted
 from seedbed.files import read_json, write_json
 from seedbed.recipe.layout import AUTO
@@ -22,10 +23,11 @@ from seedbed.run.sinks import open_sinks
 from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
 from seedbed.tokens.data_order import check_mixture
 
-STAGE_NAMES = ("collect", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
+STAGE_NAMES = ("collect", "score", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 
 STAGE_MODULES = {
     "collect": ("seedbed.corpus.collect", "COLLECT"),
+    "score": ("seedbed.corpus.score", "SCORE"),
     "curate": ("seedbed.corpus.curate", "CURATE"),
     "tokenizer": ("seedbed.tokens.train_tokenizer", "TOKENIZER"),
     "tokenize": ("seedbed.tokens.tokenize_corpus", "TOKENIZE"),
@@ -94,7 +96,12 @@ def outputs_up_to(folder: RunFolder, recipe: Recipe, last: str) -> dict[str, Sta
 
 
 def run_pipeline(
-    recipe: Recipe, out: Path, listener: Listener, last: str = STAGE_NAMES[-1], command: str = ""
+    recipe: Recipe,
+    out: Path,
+    listener: Listener,
+    last: str = STAGE_NAMES[-1],
+    command: str = "",
+    execution: Execution | None = None,
 ) -> RunFolder:
     """Run every stage up to `last` that the folder does not hold yet, then write the report and the receipt."""
     from seedbed.run.workers import follow_rank_zero, settle_layout, share_with_ranks, this_rank, with_parallel
@@ -123,7 +130,9 @@ def run_pipeline(
             for name in STAGE_NAMES[: STAGE_NAMES.index(last) + 1]:
                 if name == "train":
                     share_with_ranks(recipe, folder.path, outputs)
-                outputs[name] = run_stage(load_stage(name), folder, recipe, outputs, events, stop.check, state)
+                outputs[name] = run_stage(
+                    load_stage(name), folder, recipe, outputs, events, stop.check, state, execution
+                )
                 if name == "measure":
                     recipe = apply_measured(recipe, outputs[name].summary)
                 # the layout belongs to these ranks, not to what is trained

@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from seedbed.corpus.executors import Execution
 from seedbed.errors import SeedbedError
 from seedbed.files import publish_folder, read_json, sha256_file, sha256_json, write_json
 from seedbed.recipe.schema import Recipe
@@ -48,6 +49,7 @@ class StageContext:
     state: dict[str, Any] = field(
         default_factory=dict
     )  # handed between stages of one process: never needed, only faster
+    execution: Execution = field(default_factory=Execution)  # who maps a stage's tasks
 
     def emit(self, kind: str, **fields: Any) -> None:
         self.events.emit(kind, self.name, **fields)
@@ -100,6 +102,7 @@ def run_stage(
     events: EventLog,
     check_stop: Callable[[], None],
     state: dict[str, Any],
+    execution: Execution | None = None,
 ) -> StageOutput:
     """Give the stage's output, from the folder if its key was computed before, else by running it."""
     check_stop()
@@ -123,7 +126,7 @@ def run_stage(
     for output in inputs.values():
         require_sound(output, state)
     start = time.monotonic()
-    context = StageContext(stage.name, recipe, partial, inputs, events, check_stop, state)
+    context = StageContext(stage.name, recipe, partial, inputs, events, check_stop, state, execution or Execution())
     try:
         summary = stage.run(context)
         seconds = round(time.monotonic() - start, 3)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from seedbed.corpus.decisions import VERDICTS, read_decision_rows
+from seedbed.corpus.decisions import VERDICTS, decision_batches, read_decision_rows
 from seedbed.corpus.yields import COLUMNS, sum_yields, totals
 from seedbed.errors import InputError, SeedbedError
 from seedbed.files import read_json, sha256_file
@@ -154,8 +154,8 @@ def check_links(stage: Finished, stages: dict[str, Finished]) -> Iterator[str]:
 
 def check_accounts(collect: Finished, curate: Finished, result: Verification) -> Iterator[str]:
     """read = kept + removed + merged + quarantined, in records and bytes, from the decisions themselves."""
-    table = curate.path / "decisions.parquet"
-    yields = sum_yields(read_decision_rows(table, COLUMNS))
+    table = curate.path / "decisions-*.parquet"
+    yields = sum_yields(decision_batches(curate.path, COLUMNS))
     by_verdict = {verdict: totals(yields, verdict) for verdict in VERDICTS}
     read = sum(count for count, _, _ in by_verdict.values()), sum(size for _, size, _ in by_verdict.values())
     result.records = read[0]
@@ -169,8 +169,8 @@ def check_accounts(collect: Finished, curate: Finished, result: Verification) ->
     if by_verdict["quarantined"][0] != summary["quarantined"]:
         yield f"{table} has {by_verdict['quarantined'][0]:,} quarantined records, collect {summary['quarantined']:,}: {REPEAT}"
     if yields != read_json(curate.path / "yields.json"):
-        yield f"{curate.path / 'yields.json'} is not the sum of decisions.parquet: {REPEAT}"
-    hashes = [xxhash.xxh3_64_intdigest(row["id"].encode()) for row in read_decision_rows(table, ["id"])]
+        yield f"{curate.path / 'yields.json'} is not the sum of decisions-*.parquet: {REPEAT}"
+    hashes = [xxhash.xxh3_64_intdigest(row["id"].encode()) for row in read_decision_rows(curate.path, ["id"])]
     if len(np.unique(np.array(hashes, np.uint64))) != len(hashes):
         yield f"{table} has more than one decision on one id: {REPEAT}"
     sizes = split_sizes(curate.path)
@@ -186,7 +186,7 @@ def check_shards(stages: dict[str, Finished], result: Verification, on_file: Cal
     """Shards against manifest, index and sidecar; the documents in them against the decisions."""
     tokenize = stages["tokenize"]
     decided: dict[str, list[int]] = {}
-    for row in read_decision_rows(stages["curate"].path / "decisions.parquet", ["id", "split", "verdict"]):
+    for row in read_decision_rows(stages["curate"].path, ["id", "split", "verdict"]):
         if row["verdict"] == "kept":
             add_id(decided.setdefault(row["split"], [0, 0]), row["id"])
     for split, entry in tokenize.record["summary"]["splits"].items():

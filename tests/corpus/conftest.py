@@ -10,6 +10,7 @@ import pytest
 from seedbed.corpus.collect import COLLECT
 from seedbed.corpus.curate import CURATE
 from seedbed.corpus.decisions import read_decision_rows
+from seedbed.corpus.score import SCORE
 from seedbed.corpus.store import read_documents
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
@@ -34,7 +35,7 @@ class Curated:
 
     @property
     def decisions(self) -> dict[str, dict[str, Any]]:
-        return {row["id"]: row for row in read_decision_rows(self.curate.path / "decisions.parquet")}
+        return {row["id"]: row for row in read_decision_rows(self.curate.path)}
 
     @property
     def documents(self) -> dict[str, dict[str, Any]]:
@@ -67,7 +68,7 @@ def curate(tmp_path: Path) -> Callable[..., Curated]:
         folder.write_recipe(recipe)
         outputs: dict[str, StageOutput] = {}
         events = EventLog(folder.events_path)
-        for stage in (COLLECT, CURATE):
+        for stage in (COLLECT, SCORE, CURATE):
             outputs[stage.name] = run_stage(stage, folder, recipe, outputs, events, lambda: None, {})
         events.close()
         folder.write_index({name: output.path.name for name, output in outputs.items()})

@@ -9,6 +9,7 @@ import pytest
 
 from seedbed.corpus.collect import collect_config
 from seedbed.corpus.curate import curate_config
+from seedbed.corpus.decisions import decision_batches
 from seedbed.corpus.store import DOCUMENT_SCHEMA, DocumentWriter, document_parts, read_documents
 from seedbed.corpus.yields import sum_yields, yield_table
 from seedbed.errors import InputError
@@ -39,7 +40,7 @@ def test_every_record_has_one_decision_with_its_reason(folder: Path, curate: Any
     }
     assert found == {
         "zcopy.txt": ("merged", "exact_dedup"),
-        "short.txt": ("removed", "min_characters"),
+        "short.txt": ("removed", "basic.min_characters"),
         "empty.txt": ("removed", "empty"),
         "image.bin": ("quarantined", "binary"),
         "latin1.txt": ("quarantined", "invalid_encoding"),
@@ -48,7 +49,7 @@ def test_every_record_has_one_decision_with_its_reason(folder: Path, curate: Any
     assert done.decisions["texts/zcopy.txt"]["merged_into"] == "texts/good03.txt"
     assert all(row["reason"] for row in done.decisions.values() if row["verdict"] != "kept")
     assert all(
-        (row["score.characters"] is None) == (row["verdict"] == "quarantined") for row in done.decisions.values()
+        (row["score.basic.characters"] is None) == (row["verdict"] == "quarantined") for row in done.decisions.values()
     )
 
 
@@ -61,9 +62,9 @@ def test_the_identity_holds_in_documents_and_bytes(folder: Path, curate: Any) ->
     assert summary["bytes_read"] == sum(row["bytes_in"] for row in done.decisions.values())
     assert summary["bytes_kept"] == sum(len(row["text"].encode()) for row in done.documents.values())
     entries = read_json(done.curate.path / "yields.json")
-    assert entries == sum_yields(done.decisions.values())
+    assert entries == sum_yields(decision_batches(done.curate.path))
     assert sum(entry["documents"] for entry in entries) == summary["read"]
-    assert "min_characters    removed" in yield_table(entries)
+    assert "basic.min_characters  removed" in yield_table(entries)
 
 
 def test_kept_documents_are_normalised_and_split(folder: Path, curate: Any) -> None:
@@ -84,7 +85,7 @@ def test_the_same_recipe_gives_the_same_bytes(folder: Path, curate: Any) -> None
 
 def test_dedup_can_be_off_and_equal_texts_stay_on_one_side(folder: Path, curate: Any) -> None:
     for seed in range(5):
-        done = curate([str(folder)], seed=seed, exact_dedup=False, corpus={"held_out_fraction": 0.4})
+        done = curate([str(folder)], seed=seed, dedup={"exact": False}, corpus={"held_out_fraction": 0.4})
         assert done.documents["texts/good03.txt"]["split"] == done.documents["texts/zcopy.txt"]["split"]
 
 
@@ -100,7 +101,7 @@ def test_named_validation_files_are_kept_whole_and_win(
     equal = done.decisions["texts/good05.txt"]
     assert (equal["verdict"], equal["rule"]) == ("removed", "in_validation")
     assert "held" in equal["reason"]
-    assert done.decisions["tiny"]["score.characters"] == 41
+    assert done.decisions["tiny"]["score.basic.characters"] == 41
 
 
 def test_one_document_is_an_input_error(tmp_path: Path, make_text: Any, curate: Any) -> None:
@@ -127,7 +128,9 @@ def test_two_documents_are_enough(tmp_path: Path, make_text: Any, curate: Any) -
 def test_nothing_kept_names_the_rule_and_the_remedy(tmp_path: Path, curate: Any) -> None:
     path = tmp_path / "short.jsonl"
     path.write_text("".join(json.dumps({"text": f"short {i}"}) + "\n" for i in range(7)))
-    with pytest.raises(InputError, match=r"no document .* min_characters removed 7 of 7.* curate\.min_characters"):
+    with pytest.raises(
+        InputError, match=r"no document .* basic.min_characters removed 7 of 7.* curate\.basic.min_characters"
+    ):
         curate([str(path)])
 
 
@@ -164,9 +167,9 @@ def test_stage_keys_hold_what_the_output_depends_on(folder: Path) -> None:
         )
 
     base = recipe()
-    assert collect_config(base) == collect_config(recipe(seed=2, curate={"min_words": 1}))
+    assert collect_config(base) == collect_config(recipe(seed=2, curate={"basic": {"min_words": 1}}))
     assert curate_config(base) != curate_config(recipe(seed=2))
-    assert curate_config(base) != curate_config(recipe(curate={"min_words": 1}))
+    assert curate_config(base) != curate_config(recipe(curate={"basic": {"min_words": 1}}))
     named = {"validation": ["x.txt"]}
     assert curate_config(recipe(corpus=named)) == curate_config(recipe(corpus=named, seed=2))
     before = collect_config(base)

@@ -53,7 +53,7 @@ def run(tmp_path: Path, make_text: Any, curate: Any) -> Path:
 def test_why_shows_the_verdict_the_scores_and_the_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     why(run, "short")
     shown = capsys.readouterr().out
-    assert "removed by min_characters" in shown
+    assert "removed by basic.min_characters" in shown
     assert "FAILS" in shown and "min_words" in shown
     assert "A short text, which a rule removes." in shown
 
@@ -74,7 +74,7 @@ def test_why_in_json_holds_every_rule(run: Path, capsys: pytest.CaptureFixture[s
 
 def test_yields_show_the_sums(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     yields(run)
-    assert "invalid_encoding  quarantined" in capsys.readouterr().out
+    assert "invalid_encoding      quarantined" in capsys.readouterr().out
     yields(run, json=True)
     entries = json.loads(capsys.readouterr().out)["yields"]
     assert sum(entry["documents"] for entry in entries) == 6

@@ -153,8 +153,8 @@ fields = st.fixed_dictionaries(
     {
         "description": st.text(st.characters(codec="utf-8"), max_size=30),
         "seed": st.integers(0, 2**31 - 1),
-        "curate.min_words": st.none() | st.integers(0, 100),
-        "curate.max_symbol_fraction": maybe,
+        "curate.basic.min_words": st.none() | st.integers(0, 100),
+        "curate.basic.max_symbol_fraction": maybe,
         "curate.unicode_form": st.sampled_from(["NFC", "NFKC", "none"]),
         "evaluate.top_k": st.none() | st.integers(1, 500),
         "evaluate.prompts": st.lists(st.text(st.characters(codec="utf-8"), max_size=20), max_size=3),

@@ -50,7 +50,7 @@ def test_trace_of_one_token_and_of_none(finished_run: RunFolder) -> None:
 
 
 def test_rows_by_id_reads_what_is_asked(finished_run: RunFolder) -> None:
-    table = finished_run.stage_path("curate") / "decisions.parquet"
+    table = finished_run.stage_path("curate") / "decisions-00000.parquet"
     every = {row["id"]: row for row in pq.read_table(table).to_pylist()}
     some = set(list(every)[::7])
     assert rows_by_id([table], {*some, "unknown"}) == {identity: every[identity] for identity in some}

@@ -94,7 +94,7 @@ TOUCHES = [
     ({"train.matrix_lr": 0.01}, ["measure", "train", "evaluate"]),
     ({"model.width": 64}, ["measure", "train", "evaluate"]),
     ({"model.prior_order": 2}, ["count", "measure", "train", "evaluate"]),
-    ({"curate.min_words": 31}, ["curate"]),  # every document has more: the kept text is the same
+    ({"curate.basic.min_words": 31}, ["curate"]),  # every document has more: the kept text is the same
     ({"tokenizer.vocab_size": 310}, ["tokenizer", "tokenize", "count", "measure", "train", "evaluate"]),
 ]
 
@@ -114,7 +114,7 @@ def test_a_changed_text_recomputes_from_its_reading_on(
 ) -> None:
     go(small_recipe(), tmp_path / "run")
     (small_corpus / "new.txt").write_text("A new text about quite other things. " * 40)
-    assert go(small_recipe(), tmp_path / "run")[:2] == ["collect", "curate"]
+    assert go(small_recipe(), tmp_path / "run")[:3] == ["collect", "score", "curate"]
 
 
 def test_a_run_cut_at_any_event_ends_the_same(small_recipe: MakeRecipe, tmp_path: Path) -> None:

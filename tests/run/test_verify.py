@@ -35,7 +35,7 @@ def test_a_finished_run_is_sound(run: RunFolder) -> None:
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before  # reads only
     assert json.loads(json.dumps(verification_json(result)))["sound"]
     text = verification_text(result)
-    assert text.splitlines()[-1].startswith("sound: 8 stages")
+    assert text.splitlines()[-1].startswith("sound: 9 stages")
     assert [found.to_json() for found in verify(run, 25, 3).traces] == [found.to_json() for found in result.traces]
     assert [found.to_json() for found in verify(run, 25, 4).traces] != [found.to_json() for found in result.traces]
 
@@ -54,7 +54,7 @@ def flip(path: Path, at: int = -1) -> None:
     ("stage", "name"),
     [
         ("collect", "documents-00000.parquet"),
-        ("curate", "decisions.parquet"),
+        ("curate", "decisions-00000.parquet"),
         ("tokenizer", "tokenizer.json"),
         ("tokenize", "train/00000.bin"),
         ("tokenize", "train/00000.idx"),
@@ -112,7 +112,7 @@ def test_a_forged_stage_no_longer_fits_the_others(run: RunFolder) -> None:
 
 
 def test_a_decision_left_out(run: RunFolder) -> None:
-    rewrite(run, "curate", lambda path: change_rows(path / "decisions.parquet", lambda rows: rows.pop()))
+    rewrite(run, "curate", lambda path: change_rows(path / "decisions-00000.parquet", lambda rows: rows.pop()))
     problems = verify(run).problems
     assert any("accounts for 39 records" in problem and "40 of" in problem for problem in problems)
     assert any("yields.json is not the sum" in problem for problem in problems)
@@ -122,7 +122,7 @@ def test_a_decision_twice(run: RunFolder) -> None:
     def twice(rows: list[dict[str, Any]]) -> None:
         rows[3] = rows[4]
 
-    rewrite(run, "curate", lambda path: change_rows(path / "decisions.parquet", twice))
+    rewrite(run, "curate", lambda path: change_rows(path / "decisions-00000.parquet", twice))
     assert any("more than one decision" in problem for problem in verify(run).problems)
 
 
@@ -131,7 +131,7 @@ def test_a_text_that_is_not_what_was_trained_on(run: RunFolder) -> None:
         for row in rows:
             row["text"] = row["text"].replace("king", "ring").replace("bread", "break")
 
-    rewrite(run, "curate", lambda path: change_rows(path / "documents-00000.parquet", other))
+    rewrite(run, "curate", lambda path: change_rows(path / "documents-00000-00000.parquet", other))
     problems = verify(run, samples=200).problems
     assert any("encodes to another token" in problem for problem in problems)
 
@@ -143,7 +143,7 @@ def test_a_document_in_the_wrong_split(run: RunFolder) -> None:
                 row["split"] = "train"
                 return
 
-    rewrite(run, "curate", lambda path: change_rows(path / "decisions.parquet", move))
+    rewrite(run, "curate", lambda path: change_rows(path / "decisions-00000.parquet", move))
     problems = verify(run).problems
     assert any("does not hold the documents that were kept for train" in problem for problem in problems)
 

@@ -1,4 +1,4 @@
-"""Scorers against values counted by hand and plain definitions."""
+"""The basic rules' scores against values counted by hand and plain definitions."""
 
 import collections
 import math
@@ -9,12 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.corpus import scorers
-from seedbed.corpus.scorers import SCORERS, TextView, score
+from seedbed.corpus.rules.basic import BASIC, Basic
+from seedbed.corpus.view import TextView
+
+NAMES = [score.name for score in BASIC.scores]
+
+
+def score(text: str) -> dict[str, float]:
+    values, spans = Basic().examine(TextView(text), {})
+    assert not spans
+    return dict(zip(NAMES, values, strict=True))
 
 
 def value(name: str, text: str) -> float:
-    return SCORERS[name].function(TextView(text))
+    return score(text)[name]
 
 
 @pytest.mark.parametrize(
@@ -58,17 +66,6 @@ def test_classes_are_those_of_each_character(text: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=200))
 def test_every_text_has_every_score_and_shares_are_shares(text: str) -> None:
-    values = dict(zip(SCORERS, score(text), strict=True))
+    values = score(text)
     assert all(math.isfinite(v) for name, v in values.items() if name != "mean_word_length")
     assert all(0 <= v <= 1 for name, v in values.items() if name.endswith("_fraction"))
-
-
-def test_a_new_scorer_registers_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorers, "SCORERS", dict(SCORERS))
-
-    @scorers.scorer("number of exclamation marks", version=3)
-    def shouting(view: TextView) -> float:
-        return view.text.count("!")
-
-    assert scorers.SCORERS["shouting"].version == 3
-    assert score("no!")[-1] == 1

@@ -1,0 +1,181 @@
+"""Deciding: a verdict for every document from its stored scores alone. No text is read, so it takes seconds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from seedbed.corpus.chain import Judgement, judgements
+from seedbed.corpus.holdout import Text, choose_held_out
+from seedbed.corpus.rules.group import numeric
+from seedbed.errors import SeedbedError
+from seedbed.recipe.curation import CurateConfig
+
+TRAIN, VALIDATION = "train", "validation"
+KEPT, REMOVED, MERGED = 0, 1, 2  # index into decisions.VERDICTS
+
+# Causes that no threshold decides.
+EMPTY, IN_VALIDATION, EXACT_DEDUP = "empty", "in_validation", "exact_dedup"
+OTHER_CAUSES = (EMPTY, IN_VALIDATION, EXACT_DEDUP)
+
+
+@dataclass
+class Names:
+    """Names as small numbers, in the order they were first met."""
+
+    names: list[str] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, name: str) -> int:
+        if name not in self.numbers:
+            self.numbers[name] = len(self.names)
+            self.names.append(name)
+        return self.numbers[name]
+
+    def encode(self, column: pa.ChunkedArray) -> NDArray[np.int32]:
+        encoded = column.combine_chunks().dictionary_encode()
+        codes = np.array([self.number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+        return codes[encoded.indices.to_numpy(zero_copy_only=False)] if len(codes) else np.zeros(0, np.int32)
+
+
+@dataclass
+class Ledger:
+    """What deciding needs of all documents: about 40 bytes each, in the order they were collected."""
+
+    shards: list[Path]
+    starts: NDArray[np.int64]  # first document of each shard, and one past the last
+    failed: NDArray[np.int16]  # first rule that fails, as a number in `rules`; -1: none
+    digests: NDArray[np.uint64]  # [documents, 2]
+    num_bytes: NDArray[np.int64]
+    domains: NDArray[np.int32]
+    named: NDArray[np.int32]  # named validation file; 0: none
+    domain_names: list[str]
+    named_names: list[str]
+    rules: list[Judgement]
+
+    def __len__(self) -> int:
+        return len(self.failed)
+
+
+@dataclass
+class Decided:
+    """One entry a document. `cause`: number in `Ledger.rules`, or beyond them in OTHER_CAUSES; -1: none."""
+
+    verdict: NDArray[np.int8]
+    cause: NDArray[np.int16]
+    partner: NDArray[np.int64]  # document that this one is the same as; -1: none
+    split: NDArray[np.int32]  # number in `splits`, for kept documents
+    splits: list[str]
+
+
+def scored_parts(folder: Path) -> list[Path]:
+    parts = sorted(folder.glob("scored-*.parquet"))
+    if not parts:
+        raise SeedbedError(f"{folder}: no scored-*.parquet: delete the folder and run the same command again")
+    return parts
+
+
+def read_ledger(parts: list[Path], config: CurateConfig) -> Ledger:
+    """Read the scores of the finished score stage, a shard at a time, and hold them against the thresholds."""
+    rules = judgements(config)
+    wanted = sorted({rule.column for rule in rules})
+    domains, named = Names(), Names()
+    named.number("")
+    pieces: list[tuple[Any, ...]] = []
+    for part in parts:
+        table = pq.read_table(part, columns=["digest", "bytes_out", "domain", "split", *wanted])
+        digests = np.frombuffer(b"".join(table.column("digest").to_pylist()), np.uint64).reshape(-1, 2)
+        split = named.encode(table.column("split"))
+        failed = np.where(split == 0, first_failures(table, rules), -1).astype(np.int16)
+        num_bytes = table.column("bytes_out").to_numpy()
+        pieces.append((failed, digests, num_bytes, domains.encode(table.column("domain")), split))
+    failed, digests, sizes, domain, split = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    starts = np.cumsum([0, *(len(piece[0]) for piece in pieces)], dtype=np.int64)
+    return Ledger(parts, starts, failed, digests, sizes, domain, split, domains.names, named.names, rules)
+
+
+def first_failures(table: pa.Table, rules: Iterable[Judgement]) -> NDArray[np.int16]:
+    """The first rule that each row fails, or -1. A score that is missing, NaN or "" fails none."""
+    first = np.full(table.num_rows, -1, np.int16)
+    for number, rule in enumerate(rules):
+        if rule.threshold is None:
+            continue
+        scores = table.column(rule.column)
+        if rule.rule.side in ("one of", "none of"):
+            labels = pa.array(rule.threshold, pa.string())
+            there = pc.fill_null(pc.is_in(scores, labels), False).to_numpy(zero_copy_only=False)
+            said = pc.fill_null(pc.not_equal(scores, ""), False).to_numpy()
+            failing = said & (there != (rule.rule.side == "one of"))
+        else:
+            low, high = numeric(rule.threshold)
+            values = pc.fill_null(scores, float("nan")).to_numpy()
+            failing = (values < low) | (values > high)
+        first = np.where((first < 0) & failing, np.int16(number), first)
+    return first
+
+
+def decide(ledger: Ledger, config: CurateConfig) -> Decided:
+    """A verdict per document. Splits drawn by hash are set later.
+
+    Named validation files are measured whole: rules spare them, and training documents equal to one of theirs go.
+    """
+    count = len(ledger)
+    other = {name: len(ledger.rules) + at for at, name in enumerate(OTHER_CAUSES)}
+    verdict, cause = np.zeros(count, np.int8), np.full(count, -1, np.int16)
+    partner = np.full(count, -1, np.int64)
+    empty = ledger.num_bytes == 0
+    failing = ~empty & (ledger.failed >= 0)
+    cause[failing] = ledger.failed[failing]
+    cause[empty] = other[EMPTY]
+    verdict[empty | failing] = REMOVED
+    first = first_equal(ledger.digests, verdict == KEPT)
+    copies = (first >= 0) & (ledger.named == 0)
+    validated = copies & (ledger.named[first] != 0)
+    verdict[validated], cause[validated] = REMOVED, other[IN_VALIDATION]
+    merged = copies & ~validated if config.dedup.exact else np.zeros(count, bool)
+    verdict[merged], cause[merged] = MERGED, other[EXACT_DEDUP]
+    partner[validated | merged] = first[validated | merged]
+    splits = [TRAIN, *ledger.named_names[1:], VALIDATION]
+    return Decided(verdict, cause, partner, ledger.named.copy(), splits)
+
+
+def first_equal(digests: NDArray[np.uint64], alive: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For every living document the first living one with the same digest, or -1 where it is itself the first."""
+    first = np.full(len(digests), -1, np.int64)
+    living = np.flatnonzero(alive)
+    if len(living) == 0:
+        return first
+    order = living[np.lexsort((living, digests[living, 1], digests[living, 0]))]
+    same = np.all(digests[order[1:]] == digests[order[:-1]], axis=1)
+    leaders = np.maximum.accumulate(np.where(np.concatenate([[True], ~same]), np.arange(len(order)), 0))
+    first[order[1:][same]] = order[leaders[1:][same]]
+    return first
+
+
+def hold_out(decided: Decided, ledger: Ledger, seed: int, fraction: float, max_bytes: int) -> int:
+    """Move a share of the kept documents to the validation split, equal texts together; gives the number of texts."""
+    kept = np.flatnonzero(decided.verdict == KEPT)
+    texts, where = np.unique(ledger.digests[kept], axis=0, return_inverse=True)
+    where = where.reshape(-1)
+    sizes = np.bincount(where, weights=ledger.num_bytes[kept], minlength=len(texts)).astype(np.int64)
+    domains = np.zeros(len(texts), np.int32)
+    domains[where[::-1]] = ledger.domains[kept[::-1]]  # the first document's
+    if len(texts) > 1:
+        held = choose_held_out(
+            (
+                Text(digest.tobytes(), ledger.domain_names[domain], int(size))
+                for digest, domain, size in zip(texts, domains, sizes, strict=True)
+            ),
+            seed,
+            fraction,
+            max_bytes,
+        )
+        chosen = np.array([digest.tobytes() in held for digest in texts])
+        decided.split[kept[chosen[where]]] = len(decided.splits) - 1
+    return len(texts)

@@ -1,0 +1,73 @@
+"""The local executors: this process alone, or a pool of processes that outlives a killed worker."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from seedbed.corpus.executors.tasks import Task, do_task
+from seedbed.errors import SeedbedError
+
+DEATHS_OF_A_TASK = 2  # workers that may die with a task in hand before it counts as the task's fault
+LOOK_SECONDS = 0.5  # how often a wish to stop is looked for
+
+
+class Inline:
+    """One task after the other in this process."""
+
+    def run(self, function: str, tasks: Sequence[tuple[int, Task]], folder: Path) -> Iterator[int]:
+        for number, task in tasks:
+            yield do_task(function, number, task, folder)
+
+
+def quiet_worker() -> None:
+    """Ctrl-C reaches the whole group of processes: the parent decides what becomes of it. One thread a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["POLARS_MAX_THREADS"] = "1"
+
+
+class Processes:
+    """`workers` processes, each with a task in hand. When one is killed, the others' work stands and its task is repeated."""
+
+    def __init__(self, workers: int, check_stop: Callable[[], None]) -> None:
+        self.workers = workers
+        self.check_stop = check_stop
+
+    def run(self, function: str, tasks: Sequence[tuple[int, Task]], folder: Path) -> Iterator[int]:
+        waiting, deaths = list(tasks), dict.fromkeys((number for number, _ in tasks), 0)
+        while waiting:
+            in_hand: dict[Future[int], tuple[int, Task]] = {}
+            # spawn: a fork of a process that runs threads (torch, pyarrow) may hang
+            pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), quiet_worker)
+            try:
+                while waiting or in_hand:
+                    while waiting and len(in_hand) < self.workers:
+                        number, task = waiting.pop(0)
+                        in_hand[pool.submit(do_task, function, number, task, folder)] = (number, task)
+                    done, _ = wait(in_hand, LOOK_SECONDS, FIRST_COMPLETED)
+                    self.check_stop()
+                    for future in done:
+                        yield future.result()
+                        del in_hand[future]
+            except BrokenProcessPool:
+                for number, task in in_hand.values():
+                    deaths[number] += 1
+                    if deaths[number] > DEATHS_OF_A_TASK:
+                        raise SeedbedError(
+                            f"{task.get('what', f'task {number}')}: {deaths[number]} workers died over it (killed, or out of "
+                            "memory): give fewer workers (--workers 1) or leave that input out"
+                        ) from None
+                waiting = [*in_hand.values(), *waiting]
+            finally:
+                stop_pool(pool)
+
+
+def stop_pool(pool: ProcessPoolExecutor) -> None:
+    """End the workers now; what they had in hand is repeated another time."""
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,108 @@
+"""Tasks with marks: which are done, running the others through an executor, and their results in order."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from seedbed.errors import InputError
+from seedbed.files import read_json, sha256_json, write_json
+
+MARKS = "checkpoints/tasks"  # beneath a stage's folder: `checkpoints` is no part of its output
+Task = dict[str, Any]
+ShardFunction = Callable[[Task, Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Who maps the tasks: `executor` is local, ray or slurm, `workers` processes or jobs at a time (None: as many as
+    there are cores). No part of a recipe, since no result depends on it; `options` are the executor's own.
+    """
+
+    executor: str = "local"
+    workers: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    def run(self, function: str, tasks: Sequence[tuple[int, Task]], folder: Path) -> Iterator[int]:
+        """Have `do_task` done for every (number, task), and give each number as it finishes, in any order."""
+        ...
+
+
+def load_function(name: str) -> ShardFunction:
+    """`package.module:function` -> the function."""
+    module, _, attribute = name.partition(":")
+    function = getattr(import_module(module), attribute)
+    assert callable(function)
+    return function
+
+
+def mark_path(folder: Path, function: str, number: int) -> Path:
+    return folder / MARKS / f"{function.rpartition(':')[2]}-{number:06d}.json"
+
+
+def do_task(function: str, number: int, task: Task, folder: Path) -> int:
+    """Run one task here and leave its mark: the result, and a digest of what was asked."""
+    result = load_function(function)(task, folder)
+    path = mark_path(folder, function, number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"task": sha256_json(task), "result": result})
+    return number
+
+
+def is_done(function: str, number: int, task: Task, folder: Path) -> bool:
+    path = mark_path(folder, function, number)
+    try:
+        return path.is_file() and bool(read_json(path)["task"] == sha256_json(task))
+    except (ValueError, KeyError):  # a mark that a power cut tore
+        return False
+
+
+def run_tasks(
+    function: str,
+    tasks: Sequence[Task],
+    folder: Path,
+    execution: Execution | None = None,
+    on_done: Callable[[int], None] = lambda number: None,
+    check_stop: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """The results of `function` over `tasks`, in the tasks' order; `on_done` hears every task's number as it finishes.
+
+    A task's `bytes` (0 where there is none) says how large it is: work too small for a second process stays in this one.
+    """
+    waiting = []
+    for number, task in enumerate(tasks):
+        if is_done(function, number, task, folder):
+            on_done(number)
+        else:
+            waiting.append((number, task))
+    if waiting:
+        executor = make_executor(execution or Execution(), waiting, check_stop)
+        for number in executor.run(function, waiting, folder):
+            on_done(number)
+            check_stop()
+    return [read_json(mark_path(folder, function, number))["result"] for number in range(len(tasks))]
+
+
+def make_executor(
+    execution: Execution, waiting: Sequence[tuple[int, Task]], check_stop: Callable[[], None]
+) -> Executor:
+    from seedbed.corpus.executors.local import Inline, Processes
+
+    if execution.executor == "local":
+        workers = min(execution.workers or available_cores(), len(waiting))
+        small = sum(task.get("bytes", 0) for _, task in waiting) < SMALL_BYTES
+        return Inline() if workers < 2 or (small and execution.workers is None) else Processes(workers, check_stop)
+    raise InputError(f"--executor {execution.executor}: no such executor: local")
+
+
+# Starting two workers takes about a second, their imports included; curating 4 MB about as long.
+SMALL_BYTES = 4 << 20
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

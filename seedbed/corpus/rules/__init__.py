@@ -1,0 +1,21 @@
+"""Rules: groups of scores with thresholds from the recipe, each in its own module and loaded when a recipe names it.
+
+Takes a normalised text and a document's facts; gives scores, and spans that edit the text. Never decides by itself.
+"""
+
+from functools import cache
+from importlib import import_module
+
+from seedbed.corpus.rules.group import Group
+
+GROUPS = {
+    "basic": "seedbed.corpus.rules.basic:BASIC",
+}
+
+
+@cache
+def load_group(name: str) -> Group:
+    module, _, constant = GROUPS[name].partition(":")
+    group = getattr(import_module(module), constant)
+    assert isinstance(group, Group)
+    return group

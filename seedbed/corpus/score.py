@@ -1,0 +1,140 @@
+"""The score stage: every document examined by every step of the recipe, shard by shard. It decides nothing.
+
+Of part N of the collected documents come `scored-N.parquet` (a row a document, with every score) and `spans-N.parquet`
+(what the steps marked in its text, and what they replaced). Thresholds play no role: they can change without it.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from seedbed.corpus import normalise
+from seedbed.corpus.chain import Chain, score_columns, scoring_config
+from seedbed.corpus.executors import run_tasks
+from seedbed.corpus.rules.group import Span
+from seedbed.corpus.store import document_parts, read_part
+from seedbed.recipe.curation import CurateConfig
+from seedbed.recipe.schema import Recipe
+from seedbed.run.stages import Stage, StageContext
+
+FACTS = (
+    "id",
+    "source",
+    "origin",
+    "url",
+    "title",
+    "licence",
+    "opt_out",
+    "date",
+    "language",
+    "domain",
+    "split",
+    "bytes_in",
+)
+SPAN_SCHEMA = pa.schema(
+    [
+        ("document", pa.int32()),  # row of the shard
+        ("id", pa.string()),
+        ("step", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("kind", pa.string()),
+        ("replacement", pa.string()),
+    ]
+)
+
+
+def scored_schema(config: CurateConfig) -> pa.Schema:
+    kinds = {"number": pa.float64(), "label": pa.string()}
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in ("id", "source", "domain", "language", "split")),
+            ("bytes_in", pa.int64()),
+            ("bytes_out", pa.int64()),  # UTF-8 bytes of the normalised and edited text
+            ("digest", pa.binary(16)),  # XXH3 of it
+            *((name, kinds[kind]) for name, kind in score_columns(config)),
+        ]
+    )
+
+
+def score_config(recipe: Recipe) -> Any:
+    return [normalise.VERSION, scoring_config(recipe.curate)]
+
+
+def run_score(context: StageContext) -> dict[str, Any]:
+    parts = document_parts(context.inputs["collect"].path)
+    config = context.recipe.curate.model_dump(mode="json")
+    tasks: list[dict[str, Any]] = [
+        {"part": str(part), "shard": n, "curate": config, "bytes": part.stat().st_size * PACKED, "what": str(part)}
+        for n, part in enumerate(parts)
+    ]
+    total, done = sum(task["bytes"] for task in tasks), 0
+
+    def advance(number: int) -> None:
+        nonlocal done
+        done += tasks[number]["bytes"]
+        context.progress(done, total, "bytes")
+
+    results = run_tasks(
+        "seedbed.corpus.score:score_shard", tasks, context.path, context.execution, advance, context.check_stop
+    )
+    return {"documents": [result["documents"] for result in results], "spans": sum(r["spans"] for r in results)}
+
+
+PACKED = 3  # text is about three times its Parquet file: for the sizes of tasks only
+
+
+@lru_cache(maxsize=2)
+def chain_of(section: str) -> Chain:
+    """One chain a process and recipe: its models are read once. `section`: the `curate` section as JSON."""
+    return Chain(CurateConfig.model_validate_json(section))
+
+
+def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Score one part. Memory: a row group's text, and some hundred bytes a document."""
+    chain = chain_of(json.dumps(task["curate"], sort_keys=True))
+    schema = scored_schema(chain.config)
+    rows: list[list[Any]] = [[] for _ in schema]
+    marks: list[list[Any]] = [[] for _ in SPAN_SCHEMA]
+    for batch in read_part(Path(task["part"]), ["text", *FACTS]):
+        for facts in batch.to_pylist():
+            text = normalise.normalise(facts.pop("text"), chain.config.unicode_form)
+            found = chain.examine(text, facts)
+            data = found.text.encode()
+            values = [facts[name] for name in ("id", "source", "domain", "language", "split", "bytes_in")]
+            values += [len(data), xxhash.xxh3_128_digest(data), *found.scores]
+            for step, span in found.spans:
+                mark = [len(rows[0]), facts["id"], step, span.start, span.end, span.kind, span.replacement]
+                append(marks, mark)
+            append(rows, values)
+    write_table(folder / f"scored-{task['shard']:05d}.parquet", rows, schema)
+    write_table(folder / f"spans-{task['shard']:05d}.parquet", marks, SPAN_SCHEMA)
+    return {"documents": len(rows[0]), "spans": len(marks[0])}
+
+
+def append(columns: list[list[Any]], values: list[Any]) -> None:
+    for column, value in zip(columns, values, strict=True):
+        column.append(value)
+
+
+def write_table(path: Path, columns: list[list[Any]], schema: pa.Schema) -> None:
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
+
+
+def read_spans(path: Path) -> dict[int, list[tuple[str, Span]]]:
+    """Document's row in the shard -> its spans in the order of the steps."""
+    found: dict[int, list[tuple[str, Span]]] = {}
+    table = pq.read_table(path).to_pydict()
+    names = ("document", "step", "start", "end", "kind", "replacement")
+    for document, step, *span in zip(*(table[name] for name in names), strict=True):
+        found.setdefault(document, []).append((step, Span(*span)))
+    return found
+
+
+SCORE = Stage(name="score", version=1, inputs=("collect",), config=score_config, run=run_score, resumable=True)

@@ -1,0 +1,140 @@
+"""The `curate` section of a recipe: which steps judge a document, in which order, and every threshold.
+
+A step is a group of rules (`corpus/rules/`), and its section here has its name. Fields that rules read are thresholds:
+changing one re-decides from stored scores; changing any other field scores again.
+"""
+
+import tomllib
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from seedbed.recipe.section import SwitchedSection
+
+CurationPreset = Literal["basic", "gopher", "fineweb", "dclm", "code", "books"]
+STEPS = (
+    "url",
+    "policy",
+    "language",
+    "basic",
+    "gopher_repetition",
+    "gopher_quality",
+    "c4",
+    "fineweb",
+    "refinedweb_lines",
+    "code",
+    "toxicity",
+    "classifier",
+    "decontaminate",
+    "scrub",
+)
+
+
+def share(default: float | None, description: str) -> Any:
+    return Field(default=default, ge=0, le=1, description=description)
+
+
+class BasicRules(SwitchedSection):
+    """What is broken, whatever its kind."""
+
+    min_characters: int | None = Field(default=200, ge=0)
+    max_characters: int | None = Field(default=20_000_000, gt=0)
+    min_words: int | None = Field(default=30, ge=0)
+    mean_word_length: tuple[float, float] | None = Field(
+        default=(2.0, 20.0),
+        description="least and most characters; sound code and TeX reach 18, encoded data starts at 40",
+    )
+    max_symbol_fraction: float | None = share(0.5, "characters not letter, digit, space")
+    min_letter_fraction: float | None = share(0.3, "letters among non-space characters")
+    max_duplicate_line_fraction: float | None = share(0.5, "characters in repeated lines")
+    max_top_bigram_fraction: float | None = share(0.3, "characters in the top word 2-gram")
+    max_compression_ratio: float | None = Field(default=12.0, gt=1, description="bytes over zlib-compressed bytes")
+    max_replacement_fraction: float | None = share(0.002, "U+FFFD among characters")
+
+
+class GopherQuality(SwitchedSection):
+    """Rae et al. 2021 (Gopher), appendix A.1.1."""
+
+    min_words: int | None = Field(default=50, ge=0, description="words that are not symbols alone")
+    max_words: int | None = Field(default=100_000, gt=0, description="words that are not symbols alone")
+    mean_word_length: tuple[float, float] | None = (3.0, 10.0)
+    max_hashes_per_word: float | None = Field(default=0.1, ge=0)
+    max_ellipses_per_word: float | None = Field(default=0.1, ge=0)
+    max_bullet_lines: float | None = share(0.9, "lines that begin with a bullet")
+    max_ellipsis_lines: float | None = share(0.3, "lines that end with an ellipsis")
+    min_alphabetic_words: float | None = share(0.8, "words that hold a letter")
+    min_stop_words: int | None = Field(default=2, ge=0, description="distinct ones of: the be to of and that have with")
+
+
+class GopherRepetition(SwitchedSection):
+    """Rae et al. 2021 (Gopher), table A1."""
+
+    max_duplicate_lines: float | None = share(0.3, "lines that occurred before")
+    max_duplicate_paragraphs: float | None = share(0.3, "paragraphs that occurred before")
+    max_duplicate_line_characters: float | None = share(0.2, "characters in them")
+    max_duplicate_paragraph_characters: float | None = share(0.2, "characters in them")
+    max_top_2gram: float | None = share(0.2, "characters in the most frequent word 2-gram")
+    max_top_3gram: float | None = share(0.18, "characters in the most frequent word 3-gram")
+    max_top_4gram: float | None = share(0.16, "characters in the most frequent word 4-gram")
+    max_duplicate_5grams: float | None = share(0.15, "characters in word 5-grams that occurred before")
+    max_duplicate_6grams: float | None = share(0.14, "characters in word 6-grams that occurred before")
+    max_duplicate_7grams: float | None = share(0.13, "characters in word 7-grams that occurred before")
+    max_duplicate_8grams: float | None = share(0.12, "characters in word 8-grams that occurred before")
+    max_duplicate_9grams: float | None = share(0.11, "characters in word 9-grams that occurred before")
+    max_duplicate_10grams: float | None = share(0.10, "characters in word 10-grams that occurred before")
+
+
+class DedupConfig(SwitchedSection):
+    """Which documents count as the same, and which of them stays."""
+
+    exact: bool = Field(default=True, description="documents whose normalised, edited text is equal")
+
+
+class CurateConfig(SwitchedSection):
+    """Every score of every step is stored whatever the thresholds say."""
+
+    preset: CurationPreset = Field(
+        default="basic", description="the steps and thresholds to start from; fields given here win over it"
+    )
+    unicode_form: Literal["NFC", "NFKC", "none"] = "NFC"
+    words: Literal["white-space", "unicode", "datatrove"] = Field(
+        default="unicode",
+        description="what counts as a word for the rules, except `basic`, which splits at white space",
+    )
+    steps: tuple[str, ...] = Field(default=("basic",), description=f"in this order, from: {', '.join(STEPS)}")
+    basic: BasicRules = BasicRules()
+    gopher_quality: GopherQuality = GopherQuality()
+    gopher_repetition: GopherRepetition = GopherRepetition()
+    dedup: DedupConfig = DedupConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def lay_over_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        name = values.get("preset", "basic")
+        file = resources.files("seedbed.recipe") / "curation_presets" / f"{name}.toml"
+        if not isinstance(name, str) or not file.is_file():
+            return values  # the field's own check says what is wrong
+        return overlay(tomllib.loads(file.read_text(encoding="utf-8")), values)
+
+    @field_validator("steps")
+    @classmethod
+    def steps_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in STEPS:
+                raise ValueError(f"no step {name!r}: they are {', '.join(STEPS)}")
+        if len(set(value)) < len(value):
+            raise ValueError("a step is named twice: name each once")
+        return value
+
+
+def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, section by section."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        value = value.model_dump() if hasattr(value, "model_dump") else value
+        merged[key] = overlay(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,21 @@
+"""Sections of a recipe: frozen, strict, and where said so with limits that can be switched off."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SwitchedSection(Section):
+    """A section whose limits can be switched off."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def none_is_off(cls, values: Any) -> Any:
+        """TOML has no null: the word "none" stands for it (except for `unicode_form`, where it is a value)."""
+        if not isinstance(values, dict):
+            return values
+        return {k: None if v == "none" and k != "unicode_form" else v for k, v in values.items()}
