@@ -85,6 +85,23 @@ class GopherRepetition(SwitchedSection):
     max_duplicate_10grams: float | None = share(0.10, "characters in word 10-grams that occurred before")
 
 
+ScrubKind = Literal["private_key", "api_key", "iban", "card", "email", "ip", "phone"]
+
+
+class ScrubConfig(SwitchedSection):
+    """Personal data and secrets, replaced in the text that is kept."""
+
+    kinds: tuple[ScrubKind, ...] = Field(
+        default=("private_key", "api_key", "iban", "card", "email", "ip", "phone"), description="what is looked for"
+    )
+    placeholders: dict[ScrubKind, str] = Field(
+        default={}, description='kind -> what stands in its place; default: its name, as in "<EMAIL>"'
+    )
+    max_per_thousand_characters: float | None = Field(
+        default=None, ge=0, description="beyond it a document is a list of people rather than a text"
+    )
+
+
 class DedupConfig(SwitchedSection):
     """Which documents count as the same, and which of them stays."""
 
@@ -106,6 +123,7 @@ class CurateConfig(SwitchedSection):
     basic: BasicRules = BasicRules()
     gopher_quality: GopherQuality = GopherQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()
+    scrub: ScrubConfig = ScrubConfig()
     dedup: DedupConfig = DedupConfig()
 
     @model_validator(mode="before")

@@ -10,6 +10,7 @@ from seedbed.corpus.rules.group import Group
 
 GROUPS = {
     "basic": "seedbed.corpus.rules.basic:BASIC",
+    "scrub": "seedbed.corpus.rules.scrub:SCRUB",
 }
 
 
