@@ -1,7 +1,7 @@
 """Lines that a site repeats on its pages (menus, notices, footers): counted by host, and cut where they are boilerplate.
 
-A line counts once a page, without the white space around it. It is boilerplate when it occurs on at least `min_pages` pages of the
-host and on more than `min_share` of them. Documents without a URL are left alone.
+A line counts once a page, without the white space around it. It is boilerplate when it occurs on at least `min_pages` pages
+of the host and on more than `min_share` of them. Documents without a URL are left alone.
 """
 
 from collections import Counter

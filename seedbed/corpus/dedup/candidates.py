@@ -1,8 +1,8 @@
 """Candidate pairs: documents that share a band's key, found one band and one part of the key space at a time.
 
-Documents have numbers: shards in order, documents in order. A bucket with many documents does not give all its pairs:
-the LEADERS best of it, in the order of keeping, are paired with everyone. The document that a bucket's others would be merged into
-is the best of it, so it is among them.
+Documents have numbers: shards in order, documents in order. A bucket with many documents does not give all its pairs: the
+LEADERS best of it, in the order of keeping, are paired with everyone. What a bucket's others would be merged into is the best of
+it, so it is among them.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Which documents are merged, and into which: pure functions of edges, ranks and who is alive.
 
-A document is merged only into a kept one that it has a verified edge with. Similarity is not transitive: a chain of documents, each like
-the next, keeps enough of its members that every other is like one of them. So no size of a connected component can wipe out a
-source, which joining components whole has done (marin issue 6854: 859,092 documents to 2). Components are still counted, and
-those larger than a limit are held to a higher similarity, with a warning: few honest texts have thousands of near copies.
+A document is merged only into a kept one that it has a verified edge with. Similarity is not transitive: of a chain of
+documents, each like the next, enough stay that every other is like one of them. So no connected component can wipe out a source,
+as joining whole components has done (marin issue 6854: 859,092 documents to 2). Components are counted all the same, and those
+over a limit are reported and held to a higher similarity: few honest texts have thousands of near copies.
 """
 
 from dataclasses import dataclass

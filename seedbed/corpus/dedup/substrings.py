@@ -1,10 +1,10 @@
 """Exact substrings that occur more than once across documents: which words to cut so that one occurrence of each stays.
 
-A substring is a run of at least `min_words` words, equal character by character but for the white space between them. A word is what
-stands between white space; in scripts written without spaces, a single character. What is found is what a suffix array finds
-(Lee et al. 2021, section 4.1), by another way: a word lies in a repeated run of `min_words` or more exactly when it lies in a repeated
-window of `min_words`. So all windows are hashed to 128 bits and sorted, one part of the key space at a time: memory is bounded by the
-part, and parts run in parallel, where a suffix array wants all the text and some eight bytes a character at once.
+A substring is a run of at least `min_words` words, equal character by character but for the white space between them. A word
+is what stands between white space; in scripts written without spaces, a single character. What is found is what a suffix array
+finds (Lee et al. 2021, section 4.1), by another way: a word lies in a repeated run of `min_words` or more exactly when it lies in
+a repeated window of `min_words`. So all windows are hashed to 128 bits and sorted, one part of the key space at a time: memory is
+bounded by the part, and parts run in parallel, where a suffix array wants all the text and some eight bytes a character at once.
 
 The first occurrence of every window stays whole; words of later ones are cut, unless they are part of the first occurrence of
 another window. Occurrences come in the order of shards and documents.
@@ -71,8 +71,8 @@ def window_hashes(words: np.ndarray, width: int) -> np.ndarray:
 def hash_windows(documents: Iterable[tuple[int, str]], shard: int, folder: Path, min_words: int) -> dict[str, int]:
     """Hash every window of a shard's documents, given as (row, text) in order.
 
-    Writes `windows-N.npy` u64 [3, windows]: key, second half of the hash, number of the window's first word in the shard; sorted by
-    key. `words-N.npy` int64 [documents, 2]: row and number of words.
+    Writes `windows-N.npy` u64 [3, windows]: key, second half of the hash, number of the window's first word in the shard; in
+    order of keys. `words-N.npy` int64 [documents, 2]: row and number of words.
     """
     found: list[np.ndarray] = []
     counts: list[tuple[int, int]] = []
@@ -112,8 +112,8 @@ def num_parts(num_windows: int) -> int:
 def find_repeats(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Shard function: windows of one part of the key space that occur more than once.
 
-    Task: `part`, `parts`, `starts` (number of each shard's first word). Writes `firsts-N.npy` and `laters-N.npy`: int64, the number of
-    the first word of first and later occurrences, sorted.
+    Task: `part`, `parts`, `starts` (number of each shard's first word). Writes `firsts-N.npy` and `laters-N.npy`: int64, sorted,
+    the number of the first word of each first and each later occurrence.
     """
     low, high = range_of_part(task["part"], task["parts"])
     found = [np.empty((3, 0), np.uint64)]

@@ -66,15 +66,16 @@ class StoredShingles:
 def verify_pairs(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Shard function: the edges of pairs whose lower document is in the shard.
 
-    Task: `shard`, `starts`, `end` (one past the shard's last document), `parts`. Writes `edges-N.parquet` (EDGE_SCHEMA, sorted).
+    Task: `shard`, `starts`, `end` (one past the shard's last document), `parts`, `work` (folder of pairs and shingles). Writes
+    `edges-N.parquet` (EDGE_SCHEMA, sorted).
     """
-    start, parts = task["starts"][task["shard"]], task["parts"]
+    work, start, parts = Path(task["work"]), task["starts"][task["shard"]], task["parts"]
     found = []
     for part in range(parts):
-        pairs = np.load(folder / f"pairs-{part:05d}.npy", mmap_mode="r")
+        pairs = np.load(work / f"pairs-{part:05d}.npy", mmap_mode="r")
         found.append(pairs[slice(*np.searchsorted(pairs[:, 0], [start, task["end"]]))])
     pairs = unique_pairs(found)
-    similarities = similarities_of(pairs, StoredShingles(folder, task["starts"]))
+    similarities = similarities_of(pairs, StoredShingles(work, task["starts"]))
     edges = similarities >= FLOOR
     write_edges(folder / f"edges-{task['shard']:05d}.parquet", pairs[edges], similarities[edges])
     return {"pairs": len(pairs), "edges": int(edges.sum())}

@@ -63,7 +63,7 @@ def test_whatever_the_graph(graph):
         assert min((n for n in range(count) if alive[n]), key=ranks.__getitem__) in kept
 
 
-def test_a_chain_of_similar_documents_survives(capsys):
+def test_a_chain_of_similar_documents_survives():
     """Marin issue 6854: 859,092 documents, each like the next, became 2. Here half of such a chain stays."""
     words = [f"w{n}" for n in range(3000)]
     texts = [" ".join(words[start : start + 100]) for start in range(0, 2900, 10)]

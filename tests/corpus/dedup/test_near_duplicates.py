@@ -57,7 +57,7 @@ def find_edges(texts, shards, parts, folder, ranks=None, first_new=0):
         )
     edges = {}
     for shard, end in enumerate(bounds[1:]):
-        verify_pairs({"shard": shard, "starts": starts, "end": end, "parts": parts}, folder)
+        verify_pairs({"shard": shard, "starts": starts, "end": end, "parts": parts, "work": str(folder)}, folder)
         table = pq.read_table(folder / f"edges-{shard:05d}.parquet").to_pylist()
         edges |= {(row["a"], row["b"]): row["jaccard"] for row in table}
     return edges
