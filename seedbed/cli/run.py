@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from seedbed.corpus.executors import Execution
     from seedbed.recipe.schema import Recipe
 
 RecipeArgument = Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; default: first-light.")]
@@ -28,6 +29,10 @@ ExecutorOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes or jobs of the executor; default: one per core.")
 ]
+ExecutorSetting = Annotated[
+    list[str] | None,
+    typer.Option("--executor-option", help="KEY=VALUE for the executor: address=auto (ray), partition=cpu (slurm)."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One object on stdout; everything else on stderr.")]
 
 
@@ -41,6 +46,7 @@ def run(
     parallel: ParallelOption = None,
     executor: ExecutorOption = "local",
     workers: WorkersOption = None,
+    executor_options: ExecutorSetting = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the complete recipe and what would be done; touch nothing.")
     ] = False,
@@ -53,11 +59,33 @@ def run(
 
         show_intended(*asked_for(recipe, out, settings, minutes, size, corpus), json)
         return
-    execute("evaluate", recipe, out, settings, minutes, size, corpus, json, executor, workers)
+    execute(
+        "evaluate",
+        recipe,
+        out,
+        settings,
+        minutes,
+        size,
+        corpus,
+        json,
+        make_execution(executor, workers, executor_options),
+    )
 
 
 def with_layout(settings: list[str] | None, parallel: str | None) -> list[str]:
     return [*(settings or ()), *([f"train.parallel={parallel}"] if parallel else ())]
+
+
+def make_execution(executor: str, workers: int | None, options: list[str] | None) -> "Execution":
+    from seedbed.corpus.executors import EXECUTORS, Execution
+    from seedbed.errors import InputError
+
+    if executor not in EXECUTORS:
+        raise InputError(f"--executor {executor}: no such executor: there are {', '.join(EXECUTORS)}")
+    for option in options or ():
+        if "=" not in option:
+            raise InputError(f"--executor-option {option}: expected KEY=VALUE, such as partition=cpu")
+    return Execution(executor, workers, dict(option.split("=", 1) for option in options or ()))
 
 
 def asked_for(
@@ -90,13 +118,11 @@ def execute(
     size: str | None,
     corpus: Path | None,
     json: bool,
-    executor: str,
-    workers: int | None,
+    execution: "Execution",
 ) -> None:
     import sys
 
     from seedbed.cli.show import show_finished
-    from seedbed.corpus.executors import Execution
     from seedbed.run.folder import RunFolder
     from seedbed.run.pipeline import outputs_up_to, run_pipeline
     from seedbed.run.progress import make_progress
@@ -109,9 +135,7 @@ def execute(
             return
     listener = make_progress(json, recipe)
     try:
-        folder = run_pipeline(
-            recipe, path, listener, last, " ".join(["seedbed", *sys.argv[1:]]), Execution(executor, workers)
-        )
+        folder = run_pipeline(recipe, path, listener, last, " ".join(["seedbed", *sys.argv[1:]]), execution)
     finally:
         listener.close()
     show_finished(folder, json, fresh=True)
@@ -131,10 +155,21 @@ def stage_verbs() -> list[Callable[..., None]]:
             parallel: ParallelOption = None,
             executor: ExecutorOption = "local",
             workers: WorkersOption = None,
+            executor_options: ExecutorSetting = None,
             json: JsonOption = False,
         ) -> None:
             settings = with_layout(settings, parallel)
-            execute(name, recipe, out, settings, minutes, size, corpus, json, executor, workers)
+            execute(
+                name,
+                recipe,
+                out,
+                settings,
+                minutes,
+                size,
+                corpus,
+                json,
+                make_execution(executor, workers, executor_options),
+            )
 
         command.__name__ = name
         command.__doc__ = f"Run a recipe up to its stage `{name}`."

@@ -8,11 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from seedbed.corpus.executors.tasks import Task, do_task
-from seedbed.errors import SeedbedError
-
-DEATHS_OF_A_TASK = 2  # workers that may die with a task in hand before it counts as the task's fault
-LOOK_SECONDS = 0.5  # how often a wish to stop is looked for
+from seedbed.corpus.executors.tasks import DEATHS_OF_A_TASK, LOOK_SECONDS, Task, do_task, too_many_deaths
 
 
 class Inline:
@@ -57,10 +53,7 @@ class Processes:
                 for number, task in in_hand.values():
                     deaths[number] += 1
                     if deaths[number] > DEATHS_OF_A_TASK:
-                        raise SeedbedError(
-                            f"{task.get('what', f'task {number}')}: {deaths[number]} workers died over it (killed, or out of "
-                            "memory): give fewer workers (--workers 1) or leave that input out"
-                        ) from None
+                        raise too_many_deaths(number, task, deaths[number]) from None
                 waiting = [*in_hand.values(), *waiting]
             finally:
                 stop_pool(pool)

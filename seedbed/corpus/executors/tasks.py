@@ -7,9 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from seedbed.errors import InputError
+from seedbed.errors import InputError, SeedbedError
 from seedbed.files import read_json, sha256_json, write_json
 
+EXECUTORS = ("local", "ray", "slurm")
+DEATHS_OF_A_TASK = 2  # workers that may die with a task in hand; one more, and it counts as the task's fault
+LOOK_SECONDS = 0.5  # how often a wish to stop is looked for
+SMALL_BYTES = 4 << 20  # starting two workers takes about a second, their imports included; curating this about as long
 MARKS = "checkpoints/tasks"  # beneath a stage's folder: `checkpoints` is no part of its output
 Task = dict[str, Any]
 ShardFunction = Callable[[Task, Path], dict[str, Any]]
@@ -90,17 +94,28 @@ def run_tasks(
 def make_executor(
     execution: Execution, waiting: Sequence[tuple[int, Task]], check_stop: Callable[[], None]
 ) -> Executor:
+    if execution.executor == "slurm":
+        from seedbed.corpus.executors.slurm import Slurm
+
+        return Slurm(execution.workers, execution.options, check_stop)
+    workers = min(execution.workers or available_cores(), len(waiting))
+    if execution.executor == "ray":
+        from seedbed.corpus.executors.ray import Ray
+
+        return Ray(execution.workers or available_cores(), execution.options.get("address"), check_stop)
+    if execution.executor != "local":
+        raise InputError(f"--executor {execution.executor}: no such executor: there are {', '.join(EXECUTORS)}")
     from seedbed.corpus.executors.local import Inline, Processes
 
-    if execution.executor == "local":
-        workers = min(execution.workers or available_cores(), len(waiting))
-        small = sum(task.get("bytes", 0) for _, task in waiting) < SMALL_BYTES
-        return Inline() if workers < 2 or (small and execution.workers is None) else Processes(workers, check_stop)
-    raise InputError(f"--executor {execution.executor}: no such executor: local")
+    small = sum(task.get("bytes", 0) for _, task in waiting) < SMALL_BYTES
+    return Inline() if workers < 2 or (small and execution.workers is None) else Processes(workers, check_stop)
 
 
-# Starting two workers takes about a second, their imports included; curating 4 MB about as long.
-SMALL_BYTES = 4 << 20
+def too_many_deaths(number: int, task: Task, deaths: int) -> SeedbedError:
+    return SeedbedError(
+        f"{task.get('what', f'task {number}')}: {deaths} workers died over it (killed, or out of memory): give fewer "
+        "workers (--workers 1) or leave that input out"
+    )
 
 
 def available_cores() -> int:
