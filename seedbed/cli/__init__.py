@@ -17,6 +17,7 @@ def main() -> None:
     import typer
 
     from seedbed import __version__
+    from seedbed.cli.corpus import app as corpus
     from seedbed.cli.doctor import doctor
     from seedbed.cli.evaluate import evaluate
     from seedbed.cli.generate import generate
@@ -48,6 +49,7 @@ def main() -> None:
     for verb in stage_verbs():
         app.command()(verb)
     app.add_typer(plan, name="plan")
+    app.add_typer(corpus, name="corpus")
     for verb in (evaluate, generate, why, yields, verify, report, doctor):
         app.command()(verb)
     try:

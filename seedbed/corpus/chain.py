@@ -93,12 +93,14 @@ def judgements(config: CurateConfig) -> list[Judgement]:
 
 
 def scoring_config(config: CurateConfig) -> dict[str, Any]:
-    """The part of a `curate` section that scores depend on: all but the thresholds, and the versions of the steps."""
+    """The part of a `curate` section that scores depend on: all but the thresholds, the versions of the steps,
+    and the files that they read. Raises InputError where one of these is missing."""
     parts: dict[str, Any] = {"steps": list(config.steps), "words": config.words, "unicode_form": config.unicode_form}
     for group in chain_groups(config):
         thresholds = {rule.name for rule in group.rules}
-        section = group.section(config).model_dump(mode="json")
-        parts[group.name] = [group.version, {k: v for k, v in section.items() if k not in thresholds}]
+        section = group.section(config)
+        fields = {k: v for k, v in section.model_dump(mode="json").items() if k not in thresholds}
+        parts[group.name] = [group.version, fields, group.reads(section)]
     return parts
 
 

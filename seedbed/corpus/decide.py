@@ -108,10 +108,10 @@ def first_failures(table: pa.Table, rules: Iterable[Judgement]) -> NDArray[np.in
             continue
         scores = table.column(rule.column)
         if rule.rule.side in ("one of", "none of"):
-            labels = pa.array(rule.threshold, pa.string())
-            there = pc.fill_null(pc.is_in(scores, labels), False).to_numpy(zero_copy_only=False)
-            said = pc.fill_null(pc.not_equal(scores, ""), False).to_numpy()
-            failing = said & (there != (rule.rule.side == "one of"))
+            encoded = pc.fill_null(scores, "").combine_chunks().dictionary_encode()
+            labels = encoded.dictionary.to_pylist()
+            wrong = [label != "" and not rule.check(label).passed for label in labels]
+            failing = np.array([*wrong, False])[encoded.indices.to_numpy()]
         else:
             low, high = numeric(rule.threshold)
             values = pc.fill_null(scores, float("nan")).to_numpy()

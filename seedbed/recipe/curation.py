@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from seedbed.recipe.judging import ClassifierRules, LanguageRules, PolicyRules, ToxicityRules, UrlRules
 from seedbed.recipe.section import SwitchedSection
 
 CurationPreset = Literal["basic", "gopher", "fineweb", "dclm", "code", "books"]
@@ -120,6 +121,11 @@ class CurateConfig(SwitchedSection):
         description="what counts as a word for the rules, except `basic`, which splits at white space",
     )
     steps: tuple[str, ...] = Field(default=("basic",), description=f"in this order, from: {', '.join(STEPS)}")
+    url: UrlRules = UrlRules()
+    policy: PolicyRules = PolicyRules()
+    language: LanguageRules = LanguageRules()
+    toxicity: ToxicityRules = ToxicityRules()
+    classifier: ClassifierRules = ClassifierRules()
     basic: BasicRules = BasicRules()
     gopher_quality: GopherQuality = GopherQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()

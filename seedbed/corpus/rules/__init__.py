@@ -9,6 +9,11 @@ from importlib import import_module
 from seedbed.corpus.rules.group import Group
 
 GROUPS = {
+    "url": "seedbed.corpus.rules.url:URL",
+    "policy": "seedbed.corpus.rules.policy:POLICY",
+    "language": "seedbed.corpus.rules.language:LANGUAGE",
+    "toxicity": "seedbed.corpus.rules.toxicity:TOXICITY",
+    "classifier": "seedbed.corpus.rules.classifier:CLASSIFIER",
     "basic": "seedbed.corpus.rules.basic:BASIC",
     "scrub": "seedbed.corpus.rules.scrub:SCRUB",
 }

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
 
 from seedbed.corpus.view import TextView
@@ -67,6 +68,7 @@ class Group:
     rules: tuple[Rule, ...]
     start: Callable[[Any, CurateConfig], Worker]  # from the group's section and the whole `curate` section
     applies: Literal["any", "prose", "code"] = "any"
+    reads: Callable[[Any], Any] = lambda section: None  # fingerprint of the files that the section names, as JSON
 
     def section(self, config: CurateConfig) -> Section:
         section = getattr(config, self.name)
@@ -97,7 +99,7 @@ class Check:
         if self.threshold is None or self.score is None or self.score == "" or self.score != self.score:
             return True
         if isinstance(self.score, str):
-            return (self.score in self.threshold) == (self.rule.side == "one of")
+            return covers(self.threshold, self.score) == (self.rule.side == "one of")
         low, high = numeric(self.threshold)
         return low <= self.score <= high
 
@@ -111,6 +113,11 @@ class Check:
         low, high = numeric(self.threshold)
         side, bound = ("below", low) if self.score < low else ("above", high)
         return f"{self.what} is {number_text(self.score)}, {side} {number_text(bound)} (curate.{self.name})."
+
+
+def covers(globs: Sequence[Any], label: str) -> bool:
+    """Whether a glob covers the label, or one of several that ", " separates. Capitals make no difference."""
+    return any(fnmatchcase(name.lower(), str(glob).lower()) for name in label.split(", ") for glob in globs)
 
 
 def numeric(threshold: tuple[Any, ...]) -> tuple[float, float]:
