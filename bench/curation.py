@@ -81,9 +81,8 @@ def record_bytes(headers: dict[str, str], block: bytes, copy: int) -> bytes:
 def run_once(warc: Path, preset: str, workers: int, folder: Path) -> dict[str, Any]:
     """One fresh run in a process of its own; its time, memory, and what became of the pages."""
     recipe = folder / "crawl.toml"
-    recipe.write_text(
-        f'name = "crawl"\npreset = "first-light"\n[corpus]\nsources = [{json.dumps(str(warc))}]\n[curate]\npreset = "{preset}"\n'
-    )
+    lines = ['name = "crawl"', 'preset = "first-light"', "[corpus]", f"sources = [{json.dumps(str(warc))}]", "[curate]"]
+    recipe.write_text("\n".join([*lines, f'preset = "{preset}"', ""]))
     code = (
         "import json, resource, subprocess, sys\n"
         "done = subprocess.run(sys.argv[1:], capture_output=True, text=True)\n"
@@ -127,13 +126,13 @@ def main() -> None:
         rows.append(row)
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in row["stage_seconds"].items())
         print(
-            f"{pages:,} pages ({row['warc_mb']:.0f} MB): {row['pages_per_s']:,.0f} pages/s over {row['seconds']:.1f} s ({stages}), "
+            f"{pages:,} pages ({row['warc_mb']:.0f} MB): {row['pages_per_s']:,.0f} pages/s, {row['seconds']:.1f} s ({stages}), "
             f"largest process {row['largest_process_mib']:,.0f} MiB; kept {row['kept']:,}, removed {row['removed']:,}, "
             f"merged {row['merged']:,}, quarantined {row['quarantined']:,}",
             flush=True,
         )
     result = {
-        "command": f"python bench/curation.py --preset {arguments.preset} --copies {arguments.copies} --workers {arguments.workers}",
+        "command": f"python bench/curation.py --preset {arguments.preset} --copies {arguments.copies}",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": describe(),
         "workers": arguments.workers,
