@@ -145,7 +145,9 @@ def write_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The kept documents of one part, normalised and edited as they were scored."""
     spans = read_spans(Path(task["spans"]))
     decisions = (
-        row for batch in decision_batches(folder, ["verdict", "split"], task["shard"]) for row in batch.to_pylist()
+        row
+        for batch in decision_batches(folder, ["verdict", "split", "language"], task["shard"])
+        for row in batch.to_pylist()
     )
     num_kept = 0
     with DocumentWriter(folder, f"documents-{task['shard']:05d}") as documents:
@@ -156,7 +158,7 @@ def write_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
                 if decision["verdict"] == "kept":
                     text = normalise.normalise(row["text"], task["unicode_form"])
                     text = apply_steps(text, spans.get(number, ()))
-                    row |= {"text": text, "split": decision["split"]}
+                    row |= {"text": text, "split": decision["split"], "language": decision["language"]}
                     documents.add(row, len(text.encode()))
                     num_kept += 1
                 number += 1

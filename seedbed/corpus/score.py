@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from seedbed.corpus import normalise
-from seedbed.corpus.chain import Chain, score_columns, scoring_config
+from seedbed.corpus.chain import SCORE_PREFIX, Chain, score_columns, scoring_config
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.rules.group import Span
 from seedbed.corpus.store import document_parts, read_part
@@ -36,6 +36,7 @@ FACTS = (
     "split",
     "bytes_in",
 )
+LANGUAGE_COLUMN = f"{SCORE_PREFIX}language.language"  # fills the column `language` too
 SPAN_SCHEMA = pa.schema(
     [
         ("document", pa.int32()),  # row of the shard
@@ -99,6 +100,8 @@ def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Score one part. Memory: a row group's text, and some hundred bytes a document."""
     chain = chain_of(json.dumps(task["curate"], sort_keys=True))
     schema = scored_schema(chain.config)
+    names = [name for name, _ in score_columns(chain.config)]
+    detected = names.index(LANGUAGE_COLUMN) if LANGUAGE_COLUMN in names else None
     rows: list[list[Any]] = [[] for _ in schema]
     marks: list[list[Any]] = [[] for _ in SPAN_SCHEMA]
     for batch in read_part(Path(task["part"]), ["text", *FACTS]):
@@ -107,6 +110,8 @@ def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
             found = chain.examine(text, facts)
             data = found.text.encode()
             values = [facts[name] for name in ("id", "source", "domain", "language", "split", "bytes_in")]
+            if detected is not None and found.scores[detected]:
+                values[3] = found.scores[detected]
             values += [len(data), xxhash.xxh3_128_digest(data), *found.scores]
             for step, span in found.spans:
                 mark = [len(rows[0]), facts["id"], step, span.start, span.end, span.kind, span.replacement]

@@ -187,3 +187,18 @@ def test_parts_are_bounded_and_read_back_in_order(tmp_path: Path, monkeypatch: p
     assert len(document_parts(tmp_path)) == 5
     ids = [value for batch in read_documents(tmp_path, ["id"]) for value in batch.column(0).to_pylist()]
     assert ids == [str(i) for i in range(50)]
+
+
+def test_the_language_found_fills_the_column(tmp_path: Path, curate: Any) -> None:
+    english = "The ship left the harbour before dawn, and nobody on the quay could say where it was going. "
+    german = "Das Schiff verließ den Hafen vor der Dämmerung, und niemand am Kai wusste, wohin es fuhr. "
+    path = tmp_path / "two.jsonl"
+    lines = [{"text": f"{text}{number} " * 8} for number in range(4) for text in (english, german)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    limits = {"max_duplicate_line_fraction": "none", "max_top_bigram_fraction": "none", "max_compression_ratio": "none"}
+    done = curate([str(path)], steps=["language", "basic"], language={"allowed": ["de"]}, basic=limits)
+    kept = [row for row in done.decisions.values() if row["verdict"] == "kept"]
+    assert {row["language"] for row in kept} == {"de"} and len(kept) == 4
+    assert {row["rule"] for row in done.decisions.values()} == {"", "language.allowed"}
+    assert {row["language"] for row in done.documents.values()} == {"de"}
+    assert {entry["language"] for entry in read_json(done.curate.path / "yields.json")} == {"de", "en"}
