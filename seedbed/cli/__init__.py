@@ -21,6 +21,7 @@ def main() -> None:
     from seedbed.cli.doctor import doctor
     from seedbed.cli.evaluate import evaluate
     from seedbed.cli.generate import generate
+    from seedbed.cli.laws import laws
     from seedbed.cli.plan import app as plan
     from seedbed.cli.report import report
     from seedbed.cli.run import run, stage_verbs
@@ -52,6 +53,7 @@ def main() -> None:
     app.add_typer(corpus, name="corpus")
     for verb in (evaluate, generate, why, yields, verify, report, doctor):
         app.command()(verb)
+    app.add_typer(laws, name="laws")
     try:
         app()
     except SeedbedError as error:

@@ -83,7 +83,10 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Law:
-    """`theta` [T] and `draws` [B, T]: parameters as the form holds them; `residuals` [P] of log loss, as large as a new run's."""
+    """`theta` [T] and `draws` [B, T]: parameters as the form holds them; `residuals` [P] of log loss, as large as a new run's.
+
+    `widening` multiplies the intervals of losses, as the largest points asked for when told from the others (`fit.widening_of`).
+    """
 
     form: Form
     theta: Array
@@ -93,6 +96,7 @@ class Law:
     source: str
     method: str = ""
     notes: tuple[str, ...] = field(default=())
+    widening: float = 1.0
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -127,8 +131,8 @@ class Law:
     ) -> Prediction:
         """The loss of one run of `params` parameters on `tokens` tokens.
 
-        The interval holds the parameters' uncertainty and the spread of single runs about the law. Not in it: that the form
-        may be wrong beyond the points (compare forms for that).
+        The interval holds the parameters' uncertainty and the spread of single runs about the law, times `widening` for how
+        the form extrapolated within the points. How it does beyond them is not known: compare forms.
         """
         inputs = make_inputs(params, tokens, unique_tokens, experts, active_fraction)
         check_positive(inputs)
@@ -152,8 +156,10 @@ class Law:
         if len(self.draws) == 0:
             nothing = np.full(len(inputs), math.nan)
             return nothing, nothing
+        here = self.form.log_loss(self.theta, inputs)[0]
         tails = np.quantile(self.log_draws(inputs), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return np.exp(tails[0]), np.exp(tails[1])
+        low, high = np.exp(here + self.widening * (tails - here))
+        return low, high
 
     def optimum(
         self,
@@ -172,7 +178,9 @@ class Law:
         ranges: list[Ends] = [(math.nan, math.nan)] * 3
         if len(self.draws):
             spread, spread_losses = self.least(self.draws, flops, extra)
-            ranges = [ends_of(x, level) for x in (spread, flops / 6 / spread, spread_losses)]
+            ranges = [ends_of(x, level) for x in (spread, flops / 6 / spread)]
+            low, high = losses[0] * (np.array(ends_of(spread_losses, level)) / losses[0]) ** self.widening
+            ranges.append((float(low), float(high)))
         warnings = self.notes + (self.fitted.warnings(np.array([params]), np.array([tokens])) if self.fitted else ())
         return Optimum(flops, params, tokens, float(losses[0]), ranges[0], ranges[1], ranges[2], warnings)
 
@@ -208,6 +216,7 @@ class Law:
                 "source": self.source,
                 "method": self.method,
                 "notes": list(self.notes),
+                "widening": self.widening,
             },
         )
 
@@ -230,7 +239,8 @@ def load_law(path: Path) -> Law:
             raise ValueError
         fitted = values["fitted"] and FittedRange(**{name: tuple(ends) for name, ends in values["fitted"].items()})
         residuals = np.array(values["residuals"], np.float64)
-        return Law(form, theta, draws, residuals, fitted, values["source"], values["method"], tuple(values["notes"]))
+        texts = values["source"], values["method"], tuple(values["notes"])
+        return Law(form, theta, draws, residuals, fitted, *texts, float(values["widening"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(f"{path}: not a law of this version: fit it again with `seedbed laws fit`") from None
 

@@ -4,8 +4,11 @@
 Losses are nats per token of each paper's own text and tokenizer: they say how loss moves, not what another corpus will show.
 """
 
+import difflib
+
 import numpy as np
 
+from seedbed.errors import InputError
 from seedbed.laws.forms import CHINCHILLA, EXPERTS, KAPLAN, REPETITION, SPARSITY, Array, Form
 from seedbed.laws.law import FittedRange, Law
 from seedbed.laws.power import PowerLaw
@@ -128,3 +131,15 @@ BATCHES = {
         "batch_tokens", 0.58, {"tokens": 0.571}, "Step Law (Li et al. 2025, arXiv 2503.04715), equation 1"
     ),
 }
+
+
+def held_by(name: str, form: Form) -> tuple[Array, frozenset[str]]:
+    """The parameters of a published law of this form, and those of them that a fit of repetition holds: all but R_D and R_N."""
+    law = PUBLISHED.get(name)
+    if law is None:
+        nearest = difflib.get_close_matches(name, PUBLISHED, 1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(PUBLISHED)}"
+        raise InputError(f"--base: no published law {name!r}: {hint}")
+    if law.form is not form or form is not REPETITION:
+        raise InputError(f"--base: {name} has the form {law.form.name!r}: only --form repetition is fitted over a base")
+    return law.theta, frozenset(form.parameters) - {"R_D", "R_N"}
