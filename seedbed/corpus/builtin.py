@@ -13,7 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from seedbed.corpus.readers import Place, read_json_lines, read_text
+from seedbed.corpus.json_lines import read_json_lines
+from seedbed.corpus.places import Place
+from seedbed.corpus.readers import read_text
 from seedbed.corpus.records import Document, Record
 from seedbed.errors import InputError
 from seedbed.files import sha256_file
@@ -49,7 +51,8 @@ def read(source: SourceConfig) -> Iterator[Record]:
     if name == STDLIB:
         yield from read_stdlib(source)
         return
-    for record in read_json_lines(Place(packed_path(name), source.name, source, "prose")):
+    path = packed_path(name)
+    for record in read_json_lines(Place(str(path), path.stat().st_size, source.name, source)):
         if isinstance(record, Document):
             record.id = f"{source.name}/{record.metadata.pop('id')}"
         yield record
@@ -57,11 +60,11 @@ def read(source: SourceConfig) -> Iterator[Record]:
 
 def read_stdlib(source: SourceConfig) -> Iterator[Record]:
     release = f"python-{platform.python_version()}"
-    for relative, path, _ in stdlib_files():
-        for record in read_text(Place(path, f"{source.name}/{relative}", source, "code:python")):
-            if isinstance(record, Document):
-                record.origin, record.licence, record.language = f"{release}/{relative}", "PSF-2.0", "en"
-            yield record
+    for relative, path, size in stdlib_files():
+        record = read_text(Place(str(path), size, f"{source.name}/{relative}", source, "code:python"))
+        if isinstance(record, Document):
+            record.origin, record.licence, record.language = f"{release}/{relative}", "PSF-2.0", "en"
+        yield record
 
 
 @cache

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-COMPRESSIONS = (".gz", ".zst", ".xz")
+COMPRESSIONS = (".gz", ".zst", ".xz", ".lz4")
 JSON_LINES = (".jsonl", ".ndjson")
+WARC = (".warc", ".wet", ".wat")
+HTML = (".html", ".htm", ".xhtml")
 
 # Domain by file type. Everything that is not listed is prose.
 MARKUP_DOMAINS = {
     "markdown": ".md .markdown .mdx",
     "markup": ".rst .tex .adoc .org",
-    "web": ".html .htm .xhtml",
+    "web": ".html .htm .xhtml .warc .wet",
     "data": ".csv .tsv .json .yaml .yml .toml .xml .ini .cfg",
 }
 CODE_LANGUAGES = {

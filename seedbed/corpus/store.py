@@ -43,10 +43,13 @@ def document_row(document: Document) -> dict[str, Any]:
 
 
 class DocumentWriter:
-    """Writes rows as `PREFIX-00000.parquet`, ... in the order they come. Use it in a `with` block."""
+    """Writes rows as `PREFIX-00000.parquet`, ... in the order they come, each whole or not at all. Use it in a `with` block."""
 
-    def __init__(self, folder: Path, prefix: str = "documents", schema: pa.Schema = DOCUMENT_SCHEMA) -> None:
+    def __init__(
+        self, folder: Path, prefix: str = "documents", schema: pa.Schema = DOCUMENT_SCHEMA, digits: int = 5
+    ) -> None:
         self._folder = folder
+        self._digits = digits
         self._prefix = prefix
         self._schema = schema
         self._rows: list[dict[str, Any]] = []
@@ -63,16 +66,16 @@ class DocumentWriter:
             self._flush()
             if self._parts == 0:
                 self._open()  # no document at all is still a file with a schema
-        if self._writer is not None:
+            self._close()
+        elif self._writer is not None:
             self._writer.close()
 
     def add(self, row: dict[str, Any], text_bytes: int) -> None:
         """Append a row; `text_bytes`: the UTF-8 bytes of its text."""
         if self._part_bytes + text_bytes > PART_BYTES and self._part_bytes:
             self._flush()
-            if self._writer is not None:
-                self._writer.close()
-            self._writer, self._part_bytes = None, 0
+            self._close()
+            self._part_bytes = 0
         self._rows.append(row)
         self._group_bytes += text_bytes
         self._part_bytes += text_bytes
@@ -80,10 +83,20 @@ class DocumentWriter:
             self._flush()
 
     def _open(self) -> pq.ParquetWriter:
-        path = self._folder / f"{self._prefix}-{self._parts:05d}.parquet"
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
+        self._path = self._folder / f"{self._prefix}-{self._parts:0{self._digits}d}.parquet"
+        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd", compression_level=1)
         self._parts += 1
         return self._writer
+
+    @property
+    def _partial(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.partial")
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._partial.replace(self._path)
+            self._writer = None
 
     def _flush(self) -> None:
         if self._rows:

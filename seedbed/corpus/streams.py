@@ -4,33 +4,57 @@ import codecs
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Protocol
 
 from seedbed.corpus.records import detect_bom
+from seedbed.remote import RemoteFile, is_url
 
 PLAIN_CHUNK = 1 << 20
-PACKED_CHUNK = 1 << 14  # xz and zstd can expand a few thousand times: this bounds a chunk to some tens of MB
-MAX_RECORD_BYTES = 512 << 20  # a text file or JSON line larger than this is quarantined, not read into memory
+# A record's bytes, its text and its row lie in memory at a time, a dozen times its size together at worst (an astral
+# character takes four bytes in Python): 64 MB keeps a worker under a GB. `curate` removes texts of a third of it anyway.
+MAX_RECORD_BYTES = 64 << 20
 
 
 class BrokenStream(Exception):
-    """The compressed data (or its UTF-16) is damaged. `remaining`: bytes of the file that were not read."""
+    """The compressed data (or its UTF-16) is damaged.
 
-    def __init__(self, message: str, remaining: int) -> None:
+    `remaining`: bytes of the file that were not read; `member`: where the damaged member begins, if it is one.
+    """
+
+    def __init__(self, message: str, remaining: int, member: int = 0) -> None:
         super().__init__(message)
-        self.remaining = remaining
-
-
-class LineTooLong(Exception):
-    """A line exceeds MAX_RECORD_BYTES."""
+        self.remaining, self.member = remaining, member
 
 
 class Decompressor(Protocol):
+    """Of one stream, frame or member."""
+
     eof: bool
     unused_data: bytes
 
     def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class Lz4:
+    """lz4's frame decompressor, which says None for no unused data."""
+
+    def __init__(self) -> None:
+        import lz4.frame
+
+        self._frame = lz4.frame.LZ4FrameDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._frame.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data or b""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        return bytes(self._frame.decompress(data))
 
 
 def new_gzip() -> Any:
@@ -41,61 +65,95 @@ def new_xz() -> Any:
     return lzma.LZMADecompressor()
 
 
-def new_zstd() -> Any:
+def new_zstd(dictionary: Any = None) -> Any:
     import zstandard
 
-    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()  # corpora packed with --long=31 exist
+    # corpora packed with --long=31 exist
+    return zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << 31).decompressobj()
 
 
-DECOMPRESSORS: dict[str, tuple[str, Callable[[], Decompressor]]] = {
-    ".gz": ("gzip", new_gzip),
-    ".xz": ("xz", new_xz),
-    ".zst": ("zstd", new_zstd),
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """`feed`: bytes handed over at a time, so few that what comes out stays within some tens of MB, whatever was packed
+    (deflate makes at most 1,032 bytes of one, xz some 7,000, lz4 255, zstd 128 KB of four).
+    """
+
+    name: str
+    magic: bytes
+    new: Callable[[], Decompressor]
+    feed: int
+
+
+PACKINGS = {
+    ".gz": Packing("gzip", b"\x1f\x8b\x08", new_gzip, 1 << 14),
+    ".xz": Packing("xz", b"\xfd7zXZ\x00", new_xz, 1 << 12),
+    ".zst": Packing("zstd", b"\x28\xb5\x2f\xfd", new_zstd, 1 << 11),
+    ".lz4": Packing("lz4", b"\x04\x22\x4d\x18", Lz4, 1 << 16),
 }
 
 
-def read_chunks(path: Path) -> Iterator[bytes]:
+def packing_of(location: str) -> Packing | None:
+    """By the ending of a path or URL."""
+    return PACKINGS.get(PurePosixPath(location.partition("?")[0]).suffix.lower())
+
+
+def open_binary(location: str, size: int) -> BinaryIO:
+    """A local path or a URL, to read and seek in."""
+    if is_url(location):
+        return RemoteFile(location, size)  # type: ignore[return-value]
+    return Path(location).open("rb")
+
+
+def read_chunks(location: str, size: int) -> Iterator[bytes]:
     """The file's bytes, decompressed by its suffix, in chunks. Raises BrokenStream at damage, OSError as open does."""
-    packing = DECOMPRESSORS.get(path.suffix.lower())
-    with path.open("rb") as file:
+    packing = packing_of(location)
+    with open_binary(location, size) as file:
         if packing is None:
             while chunk := file.read(PLAIN_CHUNK):
                 yield chunk
-            return
-        yield from decompress(iter(lambda: file.read(PACKED_CHUNK), b""), *packing, size=path.stat().st_size)
+        else:
+            for _, data in unpack(file, packing, size):
+                yield data
 
 
-def decompress(chunks: Iterator[bytes], name: str, new: Callable[[], Decompressor], size: int) -> Iterator[bytes]:
-    """Decompress concatenated streams. Zero bytes after a stream are padding; anything else but a stream is damage."""
+def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(where its member begins in the file, some bytes) of concatenated members from `start` on.
+
+    Zero bytes after a member are padding; anything else but a member is damage, and raises BrokenStream.
+    """
     import zstandard
 
-    decompressor = new()
-    consumed, inside, streams = 0, False, 0
-    for chunk in chunks:
-        data = chunk
-        while data:
-            if not inside:
-                data = data.lstrip(b"\0") if streams else data
-                if not data:
-                    break
-            try:
-                out = decompressor.decompress(data)
-            except (zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError) as error:
-                detail = str(error) or type(error).__name__
-                raise BrokenStream(
-                    f"damaged {name} data within bytes {consumed}-{consumed + len(chunk)} of the file ({detail})",
-                    size - consumed,
-                ) from None
-            inside = True
-            if out:
-                yield out
-            data = b""
-            if decompressor.eof:
-                data, decompressor, inside = decompressor.unused_data, new(), False
-                streams += 1
-        consumed += len(chunk)
-    if inside or not consumed:
-        raise BrokenStream(f"{name} data ends early, at byte {consumed} of the file", 0)
+    errors = (zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError, RuntimeError)
+    file.seek(start)
+    read = member = start
+    decompressor: Decompressor | None = None
+    data, members = b"", 0
+    while True:
+        if not data:
+            data = file.read(packing.feed)
+            read += len(data)
+            if not data:
+                break
+        if decompressor is None:
+            data = data.lstrip(b"\0") if members else data
+            if not data:
+                continue
+            member, decompressor = read - len(data), packing.new()
+        at = read - len(data)
+        try:
+            out = decompressor.decompress(data)
+        except errors as error:
+            detail = str(error) or type(error).__name__
+            message = f"damaged {packing.name} data within bytes {at}-{read} of the file ({detail})"
+            raise BrokenStream(message, size - at, member) from None
+        if out:
+            yield member, out
+        data = b""
+        if decompressor.eof:
+            data, decompressor = decompressor.unused_data, None
+            members += 1
+    if decompressor is not None or read == start:
+        raise BrokenStream(f"{packing.name} data ends early, at byte {read} of the file", 0, member)
 
 
 def to_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -123,19 +181,23 @@ def to_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise BrokenStream(f"invalid {encoding.upper()} after byte {done} ({error.reason})", 0) from None
 
 
-def split_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(offset, line without its line feed) of every line, the last one unended too. Raises LineTooLong."""
-    offset, pending, pending_bytes = 0, [], 0
+def split_lines(chunks: Iterator[bytes], limit: int) -> Iterator[tuple[int, bytes | int]]:
+    """(offset, line without its line feed) of every line, the last one unended too.
+
+    Of a line of more than `limit` bytes only their number is given, and no more than a chunk and the limit is held.
+    """
+    offset, pending, size = 0, [], 0
     for chunk in chunks:
         first, *rest = chunk.split(b"\n")
-        pending.append(first)
-        pending_bytes += len(first)
-        if pending_bytes > MAX_RECORD_BYTES:
-            raise LineTooLong
-        for piece in rest:
-            line = b"".join(pending)
-            yield offset, line
-            offset += len(line) + 1
-            pending, pending_bytes = [piece], len(piece)
-    if pending_bytes:
-        yield offset, b"".join(pending)
+        for number, piece in enumerate((first, *rest)):
+            if number:
+                yield offset, b"".join(pending) if size <= limit else size
+                offset += size + 1
+                pending, size = [], 0
+            size += len(piece)
+            if size <= limit:
+                pending.append(piece)
+            else:
+                pending = []
+    if size:
+        yield offset, b"".join(pending) if size <= limit else size

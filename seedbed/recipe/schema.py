@@ -5,7 +5,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from seedbed.errors import InputError
+<<<<<<< HEAD
 from seedbed.recipe.curation import CurateConfig
+=======
+from seedbed.recipe.extraction import ExtractConfig
+>>>>>>> 6461947 (wip)
 from seedbed.recipe.layout import AUTO, parse_layout
 from seedbed.recipe.objective import ObjectiveName
 from seedbed.recipe.section import Section, SwitchedSection
@@ -17,7 +21,7 @@ class SourceConfig(Section):
     """One source of raw text: a built-in corpus, or a file or folder of the user's."""
 
     name: str = Field(default="", description="name in tables and lineage; default: the path's last part")
-    path: str = Field(description="file, folder, or builtin:NAME")
+    path: str = Field(description="file, folder, URL (https://, s3://, gs://, hf://), or builtin:NAME")
     domain: str = Field(default="", description="domain tag; default: the reader's guess from the file type")
     licence: str = Field(default="", description="licence recorded for documents that state none of their own")
     text_field: str = Field(default="text", description="JSONL, Parquet: the field that holds the text")
@@ -33,6 +37,10 @@ class CorpusConfig(Section):
     )
     held_out_fraction: float = Field(default=0.02, ge=0, lt=1, description="share of documents held out by text hash")
     held_out_max_bytes: int = Field(default=1_000_000, gt=0, description="cap on the held-out text, per domain")
+    max_record_bytes: int = Field(
+        default=64 << 20, gt=0, description="a larger file, line, record or cell is quarantined; memory grows twelvefold"
+    )
+    extract: ExtractConfig = ExtractConfig()
 
     @field_validator("sources", "validation", mode="before")
     @classmethod

@@ -19,9 +19,9 @@ from filelock import FileLock
 
 from seedbed.errors import InputError, SeedbedError
 from seedbed.files import require_free_bytes, sha256_file
+from seedbed.remote import Unreachable, fetch_part, open_file_system
 
 FETCH_BYTES = 32 << 20  # a request
-ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5  # before the second attempt; doubled before each later one
 
 
@@ -156,27 +156,15 @@ class RemoteFolder:
 
     def _part(self, name: str, path: str, start: int) -> tuple[bytes, bool]:
         """Up to FETCH_BYTES from `start` on, and whether that is the rest of the file."""
-        pause = FIRST_PAUSE_SECONDS
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                data = self.files.cat_file(path, start=start, end=start + FETCH_BYTES)
-                if len(data) <= FETCH_BYTES:
-                    return data, False
-                return data[start:], True  # a server that knows no ranges sends the whole
-            except FileNotFoundError:
-                raise InputError(f"{self.url}: there is no {name}: give the URL of a folder of shards") from None
-            except Exception as error:  # each file system has its own errors of connection and permission
-                if start and is_past_the_end(error):
-                    return b"", True
-                if attempt == ATTEMPTS:
-                    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-                    raise SeedbedError(
-                        f"{self.url}/{name} cannot be fetched ({reason}): check the network and your credentials, and "
-                        "run the same command again"
-                    ) from None
-                self.pause(pause)
-                pause *= 2
-        raise AssertionError("unreachable")
+        try:
+            return fetch_part(self.files, path, start, FETCH_BYTES, self.pause, FIRST_PAUSE_SECONDS)
+        except FileNotFoundError:
+            raise InputError(f"{self.url}: there is no {name}: give the URL of a folder of shards") from None
+        except Unreachable as error:
+            raise SeedbedError(
+                f"{self.url}/{name} cannot be fetched ({error}): check the network and your credentials, and run the same "
+                "command again"
+            ) from None
 
     def _info(self, names: Sequence[str]) -> list[int | None]:
         paths = [f"{self.root}/{name}" for name in names]
@@ -186,23 +174,3 @@ class RemoteFolder:
             return list(self.files.sizes(paths))
         except FileNotFoundError:
             return [self.files.size(path) if self.files.exists(path) else None for path in paths]
-
-
-def is_past_the_end(error: Exception) -> bool:
-    """Whether a server refused a range that begins at the file's end."""
-    return getattr(error, "status", None) == 416 or "InvalidRange" in str(error)
-
-
-def open_file_system(url: str) -> tuple[Any, str]:
-    """(fsspec file system, path in it) of a URL. Raises InputError where the package for it is not there."""
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise InputError(f"{url}: shards behind URLs need fsspec: pip install 'seedbed[remote]'") from None
-    try:
-        files, root = url_to_fs(url)
-    except ImportError as error:
-        raise InputError(f"{url}: {error}") from None
-    except ValueError as error:
-        raise InputError(f"{url}: {error}: give a URL such as s3://bucket/folder or https://host/folder") from None
-    return files, root.rstrip("/")
