@@ -180,7 +180,18 @@ class RemoteEntry:
     stamp: str
 
 
-STAMPS = ("ETag", "etag", "blob_id", "sha", "LastModified", "last_modified", "Last-Modified", "updated", "mtime", "created")
+STAMPS = (
+    "ETag",
+    "etag",
+    "blob_id",
+    "sha",
+    "LastModified",
+    "last_modified",
+    "Last-Modified",
+    "updated",
+    "mtime",
+    "created",
+)
 
 
 def list_files(url: str) -> list[RemoteEntry]:

@@ -78,13 +78,14 @@ def match_id(ids: list[str], wanted: str, elsewhere: Callable[[], list[str]] = l
 
 
 def ids_by_metadata(collected: Path, wanted: str) -> list[str]:
-    """Ids of the documents whose origin or own fields (id, title, ...) contain `wanted`."""
+    """Ids of the documents whose origin, address, title or own fields (id, ...) contain `wanted`."""
     pattern = json.dumps(wanted.lower(), ensure_ascii=False)[1:-1]
     return [
         row["id"]
-        for batch in read_documents(collected, ["id", "origin", "metadata"])
+        for batch in read_documents(collected, ["id", "origin", "url", "title", "metadata"])
         for row in batch.to_pylist()
-        if wanted.lower() in row["origin"].lower() or pattern in row["metadata"].lower()
+        if any(wanted.lower() in row[name].lower() for name in ("origin", "url", "title"))
+        or pattern in row["metadata"].lower()
     ]
 
 
@@ -100,12 +101,13 @@ def explain(run: Path, wanted: str) -> Explanation:
     if decision["verdict"] != "quarantined":
         stage = curated if decision["verdict"] == "kept" else folder.stage_path("collect")
         document = find_document(stage, identity)
+    title = {"title": document["title"]} if document and document["title"] else {}
     return Explanation(
         decision=decision,
         checks=checks_of(decision, folder.recipe().curate) if document else [],
         origin=document["origin"] if document else "",
         licence=document["licence"] if document else "",
-        metadata=json.loads(document["metadata"]) if document else {},
+        metadata=json.loads(document["metadata"]) | title if document else {},
         excerpt=document["text"][:EXCERPT_CHARACTERS] if document else "",
         places=find_places(folder, identity, decision["rule"]) if document else [],
     )

@@ -98,5 +98,3 @@ def document_of_fields(place: Place, number: int, text: str, bytes_in: int, fiel
     document.domain = place.source.domain or domain
     document.metadata = fields
     return document
-
-

@@ -51,7 +51,9 @@ def group_offset(rows: Any) -> int:
     return max(0, min(chunk.data_page_offset, dictionary or chunk.data_page_offset))
 
 
-def read_group(place: Place, file: BinaryIO, table: Any, group: int, columns: list[str], first: int) -> Iterator[Record]:
+def read_group(
+    place: Place, file: BinaryIO, table: Any, group: int, columns: list[str], first: int
+) -> Iterator[Record]:
     """The rows of one row group, numbered from `first`; what of it cannot be read is quarantined, and the next one is read."""
     import pyarrow as pa
 
@@ -84,10 +86,14 @@ def parquet_columns(schema: Any, place: Place) -> list[str]:
 
     name = place.source.text_field
     if name not in schema.names:
-        raise InputError(f"{place.location}: no column {name!r} (text_field): the columns are {', '.join(schema.names)}")
+        raise InputError(
+            f"{place.location}: no column {name!r} (text_field): the columns are {', '.join(schema.names)}"
+        )
     if not is_string(schema.field(name).type):
         kind = schema.field(name).type
-        raise InputError(f"{place.location}: the column {name!r} (text_field) holds {kind}, not text: name another column")
+        raise InputError(
+            f"{place.location}: the column {name!r} (text_field) holds {kind}, not text: name another column"
+        )
 
     def plain(kind: Any) -> bool:
         return is_string(kind) or pa.types.is_primitive(kind) or pa.types.is_decimal(kind)

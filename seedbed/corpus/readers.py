@@ -34,7 +34,7 @@ def read_file(place: Place, passed_over: Counter[str]) -> Iterator[Record | RawP
         elif name.endswith(HTML):
             yield from read_page(place)
         else:
-            yield read_text(place)
+            yield read_written(place)
     except OSError as error:
         yield place.quarantine("unreadable", f"the file cannot be read ({error.strerror or error})", 0)
 
@@ -79,19 +79,25 @@ def read_text(place: Place) -> Record:
         at = data.index(b"\0")
         return place.quarantine("binary", f"binary, not text (a NUL byte at byte {at})", len(data))
     try:
-        text = data[mark:].decode(encoding)
+        return place.document(data[mark:].decode(encoding), len(data))
     except UnicodeDecodeError as error:
         shown = data[mark + error.start : mark + error.end].hex(" ")
         reason = f"invalid {encoding.upper()} at byte {mark + error.start} ({shown}: {error.reason})"
         return place.quarantine("invalid_encoding", reason, len(data))
-    document = place.document(text, len(data))
+
+
+def read_written(place: Place) -> Record:
+    """A text or source file of someone's tree: its language and licence by what it says, files that nobody wrote set aside."""
+    document = read_text(place)
+    if isinstance(document, Quarantined):
+        return document
     name = strip_compression(file_name(place.location))
-    domain = refine_domain(name, place.domain, text)
-    document.domain = place.source.domain or domain
-    rule, reason = not_written(name, domain, text)
+    domain = refine_domain(name, place.domain, document.text)
+    rule, reason = not_written(name, domain, document.text)
     if rule:
-        return place.quarantine(rule, reason, len(data))
-    document.licence = spdx_header(text) or file_licence(place) or document.licence
+        return place.quarantine(rule, reason, document.bytes_in)
+    document.domain = place.source.domain or domain
+    document.licence = spdx_header(document.text) or file_licence(place) or document.licence
     return document
 
 

@@ -23,7 +23,9 @@ from seedbed.recipe.schema import CorpusConfig, SourceConfig
 from seedbed.remote import has_ranges, is_url, list_files
 
 NAME_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".warc", ".wet", ".html", ".htm", ".txt", ".text", ".md")
-SHARD_BYTES = 64 << 20  # of a WARC or Parquet file: some 4,000 pages, ten seconds of work, which is what a kill may cost
+SHARD_BYTES = (
+    64 << 20
+)  # of a WARC or Parquet file: some 4,000 pages, ten seconds of work, which is what a kill may cost
 NO_END = 1 << 62
 OWN_SOURCE = ": name it as a source of its own to read it"
 
@@ -86,14 +88,16 @@ def default_name(path: str) -> str:
     return name
 
 
-def read_source(source: SourceConfig, extract: ExtractConfig | None = None) -> Iterator[Record]:
+def read_source(
+    source: SourceConfig, extract: ExtractConfig | None = None, limit: int = MAX_RECORD_BYTES
+) -> Iterator[Record]:
     """The source's records in a fixed order, up to `max_bytes` of text. Memory: a batch of pages, one line or some rows.
 
     Raises InputError when the path does not exist or holds no file.
     """
     source = source if source.name else source.model_copy(update={"name": default_name(source.path)})
     pieces = [] if source.path.startswith(builtin.PREFIX) else source_pieces(source)
-    return read_pieces(source, pieces, extract or ExtractConfig(), Counter())
+    return read_pieces(source, pieces, extract or ExtractConfig(), Counter(), limit)
 
 
 def read_pieces(
@@ -121,9 +125,7 @@ def read_pieces(
         yield record
 
 
-def read_piece(
-    source: SourceConfig, piece: Piece, limit: int, passed_over: Counter[str]
-) -> Iterator[Record | RawPage]:
+def read_piece(source: SourceConfig, piece: Piece, limit: int, passed_over: Counter[str]) -> Iterator[Record | RawPage]:
     name = printable_name(piece.relative)
     place = Place(
         location=piece.location,
@@ -221,7 +223,9 @@ def walk_folder(folder: Path, prefix: str) -> Iterator[Entry]:
     try:
         items = sorted(os.scandir(folder), key=lambda item: item.name)
     except OSError as error:
-        yield Entry(prefix.rstrip("/"), str(folder), 0, 0, "unreadable", f"the folder cannot be listed ({error.strerror})")
+        yield Entry(
+            prefix.rstrip("/"), str(folder), 0, 0, "unreadable", f"the folder cannot be listed ({error.strerror})"
+        )
         return
     for item in items:
         relative, path = f"{prefix}{item.name}", item.path

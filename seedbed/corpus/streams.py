@@ -31,8 +31,11 @@ class BrokenStream(Exception):
 class Decompressor(Protocol):
     """Of one stream, frame or member."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 
@@ -186,7 +189,8 @@ def split_lines(chunks: Iterator[bytes], limit: int) -> Iterator[tuple[int, byte
 
     Of a line of more than `limit` bytes only their number is given, and no more than a chunk and the limit is held.
     """
-    offset, pending, size = 0, [], 0
+    offset = size = 0
+    pending: list[bytes] = []
     for chunk in chunks:
         first, *rest = chunk.split(b"\n")
         for number, piece in enumerate((first, *rest)):

@@ -1,6 +1,6 @@
 """The tasks of collect: which files, and which parts of large files, make a shard."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from seedbed.corpus import builtin
@@ -12,7 +12,7 @@ from seedbed.recipe.schema import CorpusConfig, SourceConfig
 # Small files of one task: some seconds of work, next to which starting a task (a few ms) and a shard's files are nothing.
 GROUP_BYTES = 32 << 20
 GROUP_FILES = 20_000
-# Executors ask how much work a task is, in bytes of text to curate: reading text takes a sixteenth of that, extracting it as much.
+# Executors ask how much work a task is, in bytes of text to curate: reading takes a sixteenth of that, extraction as much.
 READING_SHARE = 16
 
 
@@ -50,9 +50,7 @@ def group_pieces(pieces: list[Piece]) -> list[list[Piece]]:
     return groups
 
 
-def make_task(
-    name: str, corpus: CorpusConfig, source: SourceConfig, split: str, pieces: list[Piece]
-) -> dict[str, Any]:
+def make_task(name: str, corpus: CorpusConfig, source: SourceConfig, split: str, pieces: list[Piece]) -> dict[str, Any]:
     if pieces:
         size = sum(0 if piece.skipped else min(piece.end, piece.size) - piece.start for piece in pieces)
         what = f"{source.name}: {pieces[0].location}" + (f" and {len(pieces) - 1} more" if len(pieces) > 1 else "")
@@ -77,4 +75,6 @@ def is_page(piece: Piece) -> bool:
 
 
 def pieces_of(task: dict[str, Any]) -> list[Piece]:
-    return [Piece(*values[:-1], tuple(values[-1]) if values[-1] else None) for values in task["pieces"]]
+    names = [field.name for field in fields(Piece)]
+    pieces = [dict(zip(names, values, strict=True)) for values in task["pieces"]]
+    return [Piece(**{**piece, "licence_file": tuple(piece["licence_file"] or ()) or None}) for piece in pieces]

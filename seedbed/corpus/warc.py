@@ -1,7 +1,7 @@
 """WARC and WET files: responses become raw pages, conversions documents; everything else has a reason or is counted.
 
-    response, resource (HTML, status 200) -> RawPage       conversion (WET: text) -> Document
-    warcinfo, request, metadata, revisit  -> passed over, counted by type: they hold no page of their own
+response, resource (HTML, status 200) -> RawPage       conversion (WET: text) -> Document
+warcinfo, request, metadata, revisit  -> passed over, counted by type: they hold no page of their own
 """
 
 import re
@@ -80,8 +80,8 @@ def read_record(place: Place, frame: Frame, kind: str) -> Record | RawPage:
         if record.is_http:
             return read_response(document, data, place.limit)
         return check_page(RawPage(document, frame.content), record.headers.get("Content-Type") or "")
-    except NoPage as reason:
-        return place.quarantine(reason.rule, str(reason), len(data), suffix)
+    except NoPage as why:
+        return place.quarantine(why.rule, str(why), len(data), suffix)
     except (OSError, ValueError, RuntimeError) as error:
         reason = f"at byte {frame.position}: {first_line(error)}"
         return place.quarantine("broken_record", reason, len(data), suffix)

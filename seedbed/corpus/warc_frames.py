@@ -24,7 +24,9 @@ VERSION = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")
 VERSION_BYTES = 12
 CONTENT_LENGTH = re.compile(rb"\r?\ncontent-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
 HEADER_END = re.compile(rb"\r?\n\r?\n")
-DICTIONARY_MAGIC = b"\x5d\x2a\x4d\x18"  # skippable frame with the dictionary of the frames that follow: IIPC's WARC in zstd
+DICTIONARY_MAGIC = (
+    b"\x5d\x2a\x4d\x18"  # skippable frame with the dictionary of the frames that follow: IIPC's WARC in zstd
+)
 SEARCH_BYTES = 1 << 20
 
 
@@ -274,11 +276,11 @@ def next_clean_start(file: BinaryIO, packing: Packing | None, size: int, start: 
             starts = [m.start() + 1 for m in re.finditer(rb"\nWARC/\d\.\d{1,2}\r?\n", window)]
         else:
             starts = [m.start() for m in re.finditer(re.escape(packing.magic), window)]
-        for found in starts:
-            if start <= at + found < end and (found < SEARCH_BYTES or len(window) < SEARCH_BYTES + overlap):
-                if is_record_start(file, packing, size, at + found):
-                    return at + found
-        if len(window) < SEARCH_BYTES + overlap:
+        last = len(window) < SEARCH_BYTES + overlap
+        for found in (at + n for n in starts if last or n < SEARCH_BYTES):
+            if start <= found < end and is_record_start(file, packing, size, found):
+                return found
+        if last:
             return None
         at += SEARCH_BYTES
     return None

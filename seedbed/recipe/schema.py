@@ -5,11 +5,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from seedbed.errors import InputError
-<<<<<<< HEAD
 from seedbed.recipe.curation import CurateConfig
-=======
 from seedbed.recipe.extraction import ExtractConfig
->>>>>>> 6461947 (wip)
 from seedbed.recipe.layout import AUTO, parse_layout
 from seedbed.recipe.objective import ObjectiveName
 from seedbed.recipe.section import Section, SwitchedSection
@@ -38,7 +35,9 @@ class CorpusConfig(Section):
     held_out_fraction: float = Field(default=0.02, ge=0, lt=1, description="share of documents held out by text hash")
     held_out_max_bytes: int = Field(default=1_000_000, gt=0, description="cap on the held-out text, per domain")
     max_record_bytes: int = Field(
-        default=64 << 20, gt=0, description="a larger file, line, record or cell is quarantined; memory grows twelvefold"
+        default=64 << 20,
+        gt=0,
+        description="a larger file, line, record or cell is quarantined; memory grows twelvefold",
     )
     extract: ExtractConfig = ExtractConfig()
 

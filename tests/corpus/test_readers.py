@@ -6,8 +6,10 @@ import json
 import lzma
 import os
 import zlib
+from functools import partial
 from pathlib import Path
 
+import lz4.frame
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,17 +27,18 @@ PACK = {
     ".gz": gzip.compress,
     ".xz": lzma.compress,
     ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,  # as the zstd command writes
+    ".lz4": partial(lz4.frame.compress, content_checksum=True),  # as the lz4 command writes
     "": bytes,
 }
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(path: Path, **fields: object) -> list[Document | Quarantined]:
-    return list(read_source(SourceConfig.model_validate({"path": str(path), **fields})))
+def read(path: Path, limit: int = 1 << 26, **fields: object) -> list[Document | Quarantined]:
+    return list(read_source(SourceConfig.model_validate({"path": str(path), **fields}), limit=limit))
 
 
-def only(path: Path, **fields: object) -> Document | Quarantined:
-    records = read(path, **fields)
+def only(path: Path, limit: int = 1 << 26, **fields: object) -> Document | Quarantined:
+    records = read(path, limit, **fields)
     assert len(records) == 1
     return records[0]
 
@@ -75,7 +78,7 @@ def test_binary_is_told_from_text(tmp_path: Path) -> None:
     assert isinstance(record, Quarantined) and record.rule == "binary"
 
 
-@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst", ".lz4"])
 def test_packed_text_is_one_document(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"book.md{ending}"
     path.write_bytes(PACK[ending](b"# A title\n\ntext\n"))
@@ -84,11 +87,10 @@ def test_packed_text_is_one_document(tmp_path: Path, ending: str) -> None:
     assert (record.text, record.domain) == ("# A title\n\ntext\n", "markdown")
 
 
-def test_a_text_too_large_for_memory_is_quarantined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.corpus.readers.MAX_RECORD_BYTES", 1000)
+def test_a_text_too_large_for_memory_is_quarantined(tmp_path: Path) -> None:
     path = tmp_path / "bomb.txt.gz"
     path.write_bytes(gzip.compress(b"x" * 5_000_000))
-    record = only(path)
+    record = only(path, limit=1000)
     assert isinstance(record, Quarantined) and record.rule == "too_large"
 
 
@@ -109,7 +111,7 @@ def test_domain_follows_from_the_file_type(name: str, domain: str) -> None:
 # JSON lines
 
 
-@pytest.mark.parametrize("ending", ["", ".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("ending", ["", ".gz", ".xz", ".zst", ".lz4"])
 def test_json_lines_packed_or_not(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.jsonl{ending}"
     lines = [
@@ -162,7 +164,7 @@ def test_invalid_utf8_in_a_line_names_its_byte_in_the_file(tmp_path: Path) -> No
     assert f"byte {data.index(0xFF)}" in record.reason
 
 
-@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst", ".lz4"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "garbage"])
 def test_a_damaged_packed_file_gives_its_sound_lines_and_says_where_it_breaks(
     tmp_path: Path, ending: str, damage: str
@@ -186,7 +188,7 @@ def test_a_damaged_packed_file_gives_its_sound_lines_and_says_where_it_breaks(
     assert f"line {last.id.split('#')[1]} " in last.reason
 
 
-@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst", ".lz4"])
 def test_concatenated_streams_and_padding_are_one_file(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.jsonl{ending}"
     path.write_bytes(PACK[ending](b'{"text": "o') + PACK[ending](b'ne"}\n') + bytes(8))
@@ -217,21 +219,24 @@ def test_a_json_file_is_read_by_what_it_holds(tmp_path: Path) -> None:
     assert [r.id for r in records] == ["s/lines.json#1", "s/lines.json#2", "s/tree.json"]
 
 
-def test_a_line_too_long_for_memory_is_quarantined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_RECORD_BYTES", 1000)
+def test_a_line_too_long_for_memory_is_quarantined_and_the_next_one_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"text": "one"}\n' + b"x" * 3_000_000)
-    first, last = read(path)
-    assert isinstance(first, Document)
-    assert isinstance(last, Quarantined) and last.rule == "too_large"
+    path.write_bytes(b'{"text": "one"}\n' + b"x" * 3_000_000 + b'\n{"text": "three"}\n')
+    first, giant, third = read(path, limit=1000)
+    assert isinstance(first, Document) and isinstance(third, Document)
+    assert isinstance(giant, Quarantined)
+    assert (giant.id, giant.rule, giant.bytes_in, third.id) == ("a#2", "too_large", 3_000_000, "a#3")
+    assert "byte 16" in giant.reason
 
 
-def test_lines_are_split_the_same_in_any_chunks() -> None:
+@pytest.mark.parametrize("limit", [2, 100])
+def test_lines_are_split_the_same_in_any_chunks(limit: int) -> None:
     data = b"one\n\ntwo\nthree"
     expected = [(0, b"one"), (4, b""), (5, b"two"), (9, b"three")]
+    expected_long = [(offset, line if len(line) <= limit else len(line)) for offset, line in expected]
     for size in range(1, len(data) + 1):
         chunks = [data[i : i + size] for i in range(0, len(data), size)]
-        assert list(streams.split_lines(iter(chunks))) == expected
+        assert list(streams.split_lines(iter(chunks), limit)) == expected_long
 
 
 # Parquet
@@ -353,6 +358,8 @@ def test_any_json_object_is_a_document_or_quarantined(tmp_path: Path, fields: di
     assert isinstance(second, Document) == isinstance(fields.get("text"), str)
 
 
-def test_decompressors_agree_with_the_standard_library() -> None:
-    data = zlib.compress(os.urandom(100), wbits=31)
-    assert b"".join(streams.decompress(iter([data]), "gzip", streams.new_gzip, len(data))) == gzip.decompress(data)
+def test_members_are_found_where_they_begin() -> None:
+    first, second = zlib.compress(b"one" * 50, wbits=31), zlib.compress(b"two" * 50, wbits=31)
+    data = first + bytes(5) + second
+    found = list(streams.unpack(io.BytesIO(data), streams.PACKINGS[".gz"], len(data)))
+    assert found == [(0, b"one" * 50), (len(first) + 5, b"two" * 50)]

@@ -6,8 +6,8 @@ Parsers are native code that a signal does not interrupt, and a page can be made
 watchdog thread of the C library's (faulthandler's, which needs no lock of Python's) ends the process when one page has
 had SECONDS; whoever waits sees the pipe close and knows which page it was. The same ends a child whose parent is gone.
 
-A batch in: a line of JSON, a list of {"bytes": n, "charset", "robots", "tdm"}, then the pages' bytes. Out: a line of JSON for each
-page, a Page's fields or {"rule", "reason"}.
+A batch in: a line of JSON, a list of {"bytes": n, "charset", "robots", "tdm"}, then the pages' bytes. Out: a line of JSON
+for each page, a Page's fields or {"rule", "reason"}.
 """
 
 import faulthandler

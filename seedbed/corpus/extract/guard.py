@@ -24,7 +24,9 @@ from seedbed.recipe.extraction import ExtractConfig
 
 BATCH_PAGES = 32
 BATCH_BYTES = 4 << 20  # of pages: what lies in memory on either side
-CHILD_BYTES = 2 << 30  # address space of the child: a page of 10 MB takes about 300 MB parsed, trafilatura's libraries 300 more
+CHILD_BYTES = (
+    2 << 30
+)  # address space of the child: a page of 10 MB takes about 300 MB parsed, trafilatura's libraries 300 more
 
 
 def extract_pages(records: Iterable[Record | RawPage], config: ExtractConfig) -> Iterator[Record]:

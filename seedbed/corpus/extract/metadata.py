@@ -62,7 +62,9 @@ def find_title(tree: Any, metas: dict[str, str]) -> str:
 def find_date(metas: dict[str, str], items: list[dict[str, Any]]) -> str:
     """When the page says it was published, ISO 8601; "" when it does not say."""
     stated = [metas.get(name, "") for name in DATES]
-    stated += [item[key] for item in items for key in ("datePublished", "dateCreated") if isinstance(item.get(key), str)]
+    stated += [
+        item[key] for item in items for key in ("datePublished", "dateCreated") if isinstance(item.get(key), str)
+    ]
     return next((date for text in stated if (date := clean_date(text))), "")
 
 
