@@ -19,27 +19,34 @@ READ_BYTES = 1 << 20  # at a time, of each column
 
 def read_parquet(place: Place) -> Iterator[Record]:
     """A document for each row of the row groups that begin in the place's range. Raises InputError without a text column."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with open_binary(place.location, place.size) as file:
         try:
             table = pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
-        except (pa.ArrowException, OSError, MemoryError) as error:
+            columns = parquet_columns(table.schema_arrow, place)
+            groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
+            begins = [group_offset(rows) for rows in groups]
+        except damages() as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             if not place.start:  # whoever reads the beginning of the file tells
                 yield place.quarantine("broken_stream", f"not a sound Parquet file ({first_line(error)})", place.size)
             return
-        columns = parquet_columns(table.schema_arrow, place)
-        if not table.metadata.num_rows and not place.start:
+        if not any(rows.num_rows for rows in groups) and not place.start:
             yield place.quarantine("empty", "the file holds no record", place.size)
         first = 1
-        for group in range(table.num_row_groups):
-            rows = table.metadata.row_group(group)
-            if place.start <= group_offset(rows) < place.end:
+        for group, rows in enumerate(groups):
+            if place.start <= begins[group] < place.end:
                 yield from read_group(place, file, table, group, columns, first)
             first += rows.num_rows
+
+
+def damages() -> tuple[type[Exception], ...]:
+    """What pyarrow raises at a file that is none: names and sizes in it may be anything."""
+    import pyarrow as pa
+
+    return (pa.ArrowException, BrokenPages, OSError, MemoryError, ValueError, OverflowError, LookupError)
 
 
 def group_offset(rows: Any) -> int:
@@ -55,8 +62,6 @@ def read_group(
     place: Place, file: BinaryIO, table: Any, group: int, columns: list[str], first: int
 ) -> Iterator[Record]:
     """The rows of one row group, numbered from `first`; what of it cannot be read is quarantined, and the next one is read."""
-    import pyarrow as pa
-
     rows = table.metadata.row_group(group)
     chunks = [rows.column(n) for n in range(rows.num_columns) if rows.column(n).path_in_schema in columns]
     size = sum(chunk.total_uncompressed_size for chunk in chunks)
@@ -72,7 +77,7 @@ def read_group(
             for fields in batch_rows_of(batch):
                 yield read_parquet_row(place, number, fields)
                 number += 1
-    except (pa.ArrowException, BrokenPages, OSError, MemoryError, OverflowError) as error:
+    except damages() as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         last = first + rows.num_rows - 1
