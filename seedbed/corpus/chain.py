@@ -7,6 +7,7 @@ from typing import Any
 from seedbed.corpus.rules import load_group
 from seedbed.corpus.rules.group import Check, Facts, Group, Rule, Span, threshold_of
 from seedbed.corpus.view import TextView
+from seedbed.corpus.words import splitter_version
 from seedbed.recipe.curation import CurateConfig
 
 SCORE_PREFIX = "score."
@@ -95,7 +96,11 @@ def judgements(config: CurateConfig) -> list[Judgement]:
 def scoring_config(config: CurateConfig) -> dict[str, Any]:
     """The part of a `curate` section that scores depend on: all but the thresholds, the versions of the steps,
     and the files that they read. Raises InputError where one of these is missing."""
-    parts: dict[str, Any] = {"steps": list(config.steps), "words": config.words, "unicode_form": config.unicode_form}
+    parts: dict[str, Any] = {
+        "steps": list(config.steps),
+        "words": splitter_version(config.words),
+        "unicode_form": config.unicode_form,
+    }
     for group in chain_groups(config):
         thresholds = {rule.name for rule in group.rules}
         section = group.section(config)

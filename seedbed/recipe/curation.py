@@ -103,6 +103,68 @@ class ScrubConfig(SwitchedSection):
     )
 
 
+class C4Rules(SwitchedSection):
+    """Raffel et al. 2020 (C4), section 2.2, as in datatrove. Lines are cut; then the document is judged."""
+
+    min_sentences: int | None = Field(default=5, ge=0, description="sentences in the lines that stay")
+    max_lorem_ipsum: int | None = Field(default=0, ge=0, description="lines with the phrase")
+    max_curly_brackets: int | None = Field(default=0, ge=0, description="lines with a {")
+    terminal_punctuation: bool = Field(
+        default=True, description="""cut lines that do not end in one of . ? ! " ' or end in ...; FineWeb left it out"""
+    )
+    min_words_per_line: int | None = Field(default=3, ge=0, description="cut lines with fewer words")
+    max_word_characters: int | None = Field(default=1000, gt=0, description="cut lines with a longer word")
+    cut_citations: bool = Field(default=True, description="cut [1], [edit], [citation needed] out of lines")
+    cut_javascript: bool = Field(default=True, description="cut lines that mention JavaScript")
+    cut_policy: bool = Field(default=True, description="cut lines with terms of use, privacy or cookie policies")
+
+
+class FineWebRules(SwitchedSection):
+    """Penedo et al. 2024 (FineWeb), section 3.6, as in datatrove."""
+
+    min_lines_ending_in_punctuation: float | None = share(0.12, "lines that end in punctuation")
+    max_short_lines: float | None = share(0.67, "lines of at most short_line_characters")
+    max_duplicate_line_characters: float | None = share(
+        0.01, "characters in lines that occurred before: 0.01 in FineWeb's code, 0.1 in its paper"
+    )
+    max_newlines_per_word: float | None = Field(default=0.3, ge=0)
+    short_line_characters: int = Field(default=30, ge=0)
+
+
+class RefinedWebLines(SwitchedSection):
+    """Penedo et al. 2023 (RefinedWeb), appendix G.2, with the values of DCLM. Lines are cut, then the loss is judged."""
+
+    max_removed_words: float | None = share(0.05, "words in the lines and phrases that were cut")
+    max_uppercase: float | None = share(0.5, "cut lines with a larger share of capitals")
+    cut_numbers: bool = Field(default=True, description="cut lines of digits alone")
+    cut_counters: bool = Field(default=True, description='cut lines such as "3 likes"')
+    min_words_per_line: int | None = Field(default=2, ge=0, description="cut lines with fewer words")
+    phrase_line_words: int | None = Field(
+        default=10, ge=0, description='cut "sign-in", "read more..." and "items in cart" out of lines up to this long'
+    )
+
+
+class CodeRules(SwitchedSection):
+    """Li et al. 2023 (StarCoder), section 3, and bigcode-dataset's filtering.py. For documents whose domain is code."""
+
+    max_longest_line: int | None = Field(default=1000, gt=0, description="characters")
+    max_mean_line: float | None = Field(default=100, gt=0, description="characters")
+    min_alphanumeric: float | None = share(0.25, "letters and digits among characters")
+    comments: tuple[float, float] | None = Field(
+        default=(0.01, 0.8), description="least and greatest share of characters in comments: Python, Java, JavaScript"
+    )
+    max_xml: int | None = Field(default=0, ge=0, description="1: begins as XML does, within 100 characters")
+    min_html_text: float | None = share(0.2, "visible text among an HTML file's characters")
+    min_html_characters: int | None = Field(default=100, ge=0, description="of visible text in an HTML file")
+    data_characters: tuple[int, int] | None = Field(default=(50, 5000), description="of a JSON or YAML file")
+    tokenizer: str | None = Field(
+        default=None, description="a tokenizer.json to count characters per token with; without one they are not judged"
+    )
+    min_python_characters_per_token: float | None = Field(default=2.5, gt=0)
+    min_java_characters_per_token: float | None = Field(default=2.9, gt=0)
+    min_javascript_characters_per_token: float | None = Field(default=2.6, gt=0)
+
+
 class DedupConfig(SwitchedSection):
     """Which documents count as the same, and which of them stays."""
 
@@ -130,6 +192,10 @@ class CurateConfig(SwitchedSection):
     gopher_quality: GopherQuality = GopherQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()
     scrub: ScrubConfig = ScrubConfig()
+    c4: C4Rules = C4Rules()
+    fineweb: FineWebRules = FineWebRules()
+    refinedweb_lines: RefinedWebLines = RefinedWebLines()
+    code: CodeRules = CodeRules()
     dedup: DedupConfig = DedupConfig()
 
     @model_validator(mode="before")

@@ -15,6 +15,10 @@ GROUPS = {
     "toxicity": "seedbed.corpus.rules.toxicity:TOXICITY",
     "classifier": "seedbed.corpus.rules.classifier:CLASSIFIER",
     "basic": "seedbed.corpus.rules.basic:BASIC",
+    "gopher_repetition": "seedbed.corpus.rules.gopher:REPETITION",
+    "gopher_quality": "seedbed.corpus.rules.gopher:QUALITY",
+    "c4": "seedbed.corpus.rules.c4:C4_GROUP",
+    "fineweb": "seedbed.corpus.rules.fineweb:FINEWEB",
     "scrub": "seedbed.corpus.rules.scrub:SCRUB",
 }
 

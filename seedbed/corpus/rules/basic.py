@@ -5,7 +5,8 @@ import zlib
 from collections import Counter
 
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
-from seedbed.corpus.view import UNSPACED, TextView
+from seedbed.corpus.view import TextView
+from seedbed.corpus.words import UNSPACED
 from seedbed.recipe.curation import BasicRules, CurateConfig
 
 
