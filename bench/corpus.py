@@ -15,7 +15,9 @@ from pathlib import Path
 from seedbed.corpus.builtin import NAMES, PREFIX
 from seedbed.corpus.collect import COLLECT
 from seedbed.corpus.curate import CURATE
-from seedbed.corpus.yields import yield_table
+from seedbed.corpus.score import SCORE
+from seedbed.corpus.yields import Tokens
+from seedbed.corpus.yields_text import make_yields, yields_text
 from seedbed.files import read_json
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
@@ -34,12 +36,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.for_recipe(Path(scratch), recipe)
         outputs: dict[str, StageOutput] = {}
-        for stage in (COLLECT, CURATE):
+        for stage in (COLLECT, SCORE, CURATE):
             wall, processor = time.perf_counter(), time.process_time()
             outputs[stage.name] = run_stage(stage, folder, recipe, outputs, EventLog(None), lambda: None, {})
             result[f"{stage.name}_seconds"] = round(time.perf_counter() - wall, 2)
             result[f"{stage.name}_processor_seconds"] = round(time.process_time() - processor, 2)
-        print(yield_table(read_json(outputs["curate"].path / "yields.json")), file=sys.stderr)
+        entries = read_json(outputs["curate"].path / "yields.json")
+        print(yields_text(make_yields(entries, recipe.curate.steps, Tokens())), file=sys.stderr)
     summary = outputs["curate"].summary
     result |= {key: summary[key] for key in ("read", "kept", "bytes_read", "bytes_kept")}
     result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -250,7 +250,7 @@ def document(index: int) -> dict[str, Any]:
     return {
         "id": name, "text": text, "source": source, "domain": DOMAINS[source], "language": "", "split": "train",
         "verdict": verdict, "rule": rule, "reason": reason, "merged_into": "",
-        "bytes_in": len(text), "bytes_out": len(text) if verdict == "kept" else 0,
+        "bytes_in": len(text), "bytes_text": len(text) - 1, "bytes_out": len(text) - 1 if verdict == "kept" else 0,
     }  # fmt: skip
 
 

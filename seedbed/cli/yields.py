@@ -1,21 +1,33 @@
-"""seedbed yields RUN: what curation kept and what it took away, by source and by rule."""
+"""seedbed yields RUN: what curation kept and what it took away, step by step, by source, by language and by rule."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
 def yields(
     run: Annotated[Path, typer.Argument(help="run folder")],
+    by: Annotated[
+        Literal["source", "language"] | None, typer.Option("--by", help="what is left of each after every step")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="write the waterfall as a page of its own")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
-    """What was kept and what was lost, by source and by rule."""
+    """What was kept and what was lost, beside published yields, with an alarm where something falls far outside."""
     from json import dumps
+    from sys import stderr
 
-    from seedbed.corpus.yields import yield_table
-    from seedbed.files import read_json
-    from seedbed.run.folder import RunFolder
+    from seedbed.corpus.yields_text import group_table, read_yields, yields_json, yields_text
 
-    entries = read_json(RunFolder.existing(run).stage_path("curate") / "yields.json")
-    print(dumps({"yields": entries}, ensure_ascii=False) if json else yield_table(entries))
+    found = read_yields(run)
+    if html is not None:
+        from seedbed.files import write_text
+        from seedbed.report.curation import yields_page
+
+        write_text(html, yields_page(found, run.resolve().name))
+        print(html, file=stderr)
+    if json:
+        print(dumps(yields_json(found, by), ensure_ascii=False))
+    else:
+        print(group_table(found, by) if by else yields_text(found))

@@ -206,5 +206,5 @@ def summarise(context: StageContext, ledger: Ledger, decided: Decided) -> dict[s
 
 
 CURATE = Stage(
-    name="curate", version=2, inputs=("collect", "score"), config=curate_config, run=run_curate, resumable=True
+    name="curate", version=3, inputs=("collect", "score"), config=curate_config, run=run_curate, resumable=True
 )

@@ -33,8 +33,9 @@ BASE_FIELDS = [
     ("rule", pa.string()),
     ("reason", pa.string()),
     ("merged_into", pa.string()),
-    ("bytes_in", pa.int64()),
-    ("bytes_out", pa.int64()),
+    ("bytes_in", pa.int64()),  # of the record as it was read
+    ("bytes_text", pa.int64()),  # UTF-8 of the normalised, edited text, whatever the verdict
+    ("bytes_out", pa.int64()),  # the same where it was kept, else 0
 ]
 
 
@@ -54,6 +55,7 @@ def quarantine_row(record: Quarantined) -> dict[str, Any]:
         "reason": record.reason,
         "merged_into": "",
         "bytes_in": record.bytes_in,
+        "bytes_text": 0,
         "bytes_out": 0,
     }
 
@@ -156,7 +158,8 @@ class DecisionBook:
         columns |= {"split": pa.array(splits, pa.string()), "rule": pa.array(rules, pa.string())}
         columns |= {"verdict": pa.array(np.array(VERDICTS)[verdict].tolist(), pa.string())}
         columns |= {"reason": pa.array(reasons, pa.string()), "merged_into": pa.array(merged, pa.string())}
-        columns["bytes_out"] = pa.array(np.where(verdict == KEPT, scored.column("bytes_out").to_numpy(), 0))
+        sizes = scored.column("bytes_out").to_numpy()
+        columns |= {"bytes_text": pa.array(sizes), "bytes_out": pa.array(np.where(verdict == KEPT, sizes, 0))}
         columns |= {name: scored.column(name) for name in scored.column_names if name.startswith(SCORE_PREFIX)}
         scores = [field for field in scored.schema if field.name.startswith(SCORE_PREFIX)]
         return pa.Table.from_pydict(columns, schema=pa.schema([*BASE_FIELDS, *scores]))

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.corpus.yields import count_tokens
+from seedbed.corpus.yields_text import Yields, make_yields
 from seedbed.files import read_json
 from seedbed.recipe.schema import Recipe
 
@@ -31,7 +33,7 @@ class RunData:
     recipe: Recipe
     receipt: dict[str, Any]
     stages: dict[str, dict[str, Any]]
-    yields: list[dict[str, Any]] = field(default_factory=list)  # as in yields.json
+    yields: Yields | None = None
     examples: Examples = field(default_factory=Examples)
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     measure: dict[str, Any] | None = None
@@ -52,7 +54,8 @@ def gather(folder: "RunFolder", recipe: Recipe, receipt: dict[str, Any]) -> RunD
     paths = {name: path for name, path in paths.items() if (path / "stage.json").is_file()}
     data = RunData(recipe, receipt, {name: read_json(path / "stage.json") for name, path in paths.items()})
     if "curate" in paths:
-        data.yields = read_json(paths["curate"] / "yields.json")
+        tokens = count_tokens(paths.get("tokenize"))
+        data.yields = make_yields(read_json(paths["curate"] / "yields.json"), recipe.curate.steps, tokens)
         data.examples = read_examples(paths["curate"])
         attach_excerpts(data.examples, [paths[name] for name in ("collect", "curate") if name in paths])
     if "tokenize" in paths:

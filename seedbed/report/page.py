@@ -19,8 +19,10 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def render(data: RunData) -> str:
     """The page as HTML."""
     figures, training = training_section(data)
+    curation, text = data_section(data)
+    figures |= curation
     sections = [
-        ("data", "Data", data_section(data)),
+        ("data", "Data", text),
         ("tokens", "Tokens", tokens_section(data)),
         ("training", "Training", training),
         ("evaluation", "Evaluation", evaluation_section(data)),
@@ -33,12 +35,7 @@ def render(data: RunData) -> str:
     name = esc(data.recipe.name)
     return "\n".join(
         [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{name} · Seedbed</title>",
-            f"<style>{asset('style.css')}</style></head><body>",
+            document_head(f"{name} · Seedbed", asset("style.css")),
             header(data),
             f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
             f"<main>{''.join(body for _, _, body in present)}</main>",
@@ -46,6 +43,20 @@ def render(data: RunData) -> str:
             "The same facts for programs: receipt.json, beside this page.</footer>",
             scripts(figures),
             "</body></html>\n",
+        ]
+    )
+
+
+def document_head(title: str, style: str) -> str:
+    """Up to the opened body. `title` is HTML."""
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f"<title>{title}</title>",
+            f"<style>{style}</style></head><body>",
         ]
     )
 

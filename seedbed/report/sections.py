@@ -4,9 +4,10 @@ from typing import Any
 
 from seedbed.corpus.yields import totals
 from seedbed.quantities import byte_size, counted
+from seedbed.report.curation import curation_parts
 from seedbed.report.encoder import encoder_evaluation, filled
 from seedbed.report.gather import RunData
-from seedbed.report.html import bars, esc, section, table
+from seedbed.report.html import esc, section, table
 from seedbed.run.events import SCORES, scores_of
 
 NUM_REFUSALS = 5
@@ -19,38 +20,31 @@ PREDICTORS = {
 }
 
 
-def data_section(data: RunData) -> str:
-    if not data.yields:
-        return ""
-    read, bytes_read, _ = totals(data.yields)
-    kept, bytes_kept, _ = totals(data.yields, "kept")
+def data_section(data: RunData) -> tuple[dict[str, Any], str]:
+    """(figures by the id of their place, the section)."""
+    if data.yields is None:
+        return {}, ""
+    read, kept = data.yields.read, data.yields.kept
     lead = (
-        f"{counted(read)} documents were read and {counted(kept)} kept: "
-        f"{byte_size(bytes_kept)} of {byte_size(bytes_read)}. "
+        f"{counted(read.documents)} documents were read and {counted(kept.documents)} kept: "
+        f"{byte_size(kept.bytes)} of {byte_size(read.bytes)}. "
         "Every document has a row in the decision table with all its scores; "
         "<code>seedbed why RUN DOCUMENT</code> explains any of them."
     )
-    return section("data", "Data", lead, waterfall(data), source_table(data), refusal_table(data), example_list(data))
+    figures, parts = curation_parts(data.yields)
+    body = section("data", "Data", lead, parts, source_table(data), refusal_table(data), example_list(data))
+    return figures, body
 
 
-def waterfall(data: RunData) -> str:
-    """Bytes read, what each rule took, bytes kept: as bars that hang where the one before ended."""
-    _, size, _ = totals(data.yields)
-    if not size:
-        return ""
-    rows = [("read", 0.0, 1.0, byte_size(size), "")]
-    left = size
-    for (verdict, rule), (_, lost) in rules(data):
-        left -= lost
-        rows.append((esc(rule or verdict), left / size, lost / size, f"−{byte_size(lost)}", "lost"))
-    rows.append(("kept", 0.0, left / size, byte_size(left), "own"))
-    return "<h3>From text read to text kept</h3>" + bars(rows, wide=True)
+def entries(data: RunData) -> list[dict[str, Any]]:
+    assert data.yields is not None
+    return data.yields.entries
 
 
 def rules(data: RunData) -> list[tuple[tuple[str, str], tuple[int, int]]]:
     """((verdict, rule), (documents, bytes_in)) of every refusal, largest first."""
     sums: dict[tuple[str, str], tuple[int, int]] = {}
-    for entry in data.yields:
+    for entry in entries(data):
         if entry["verdict"] != "kept":
             name = entry["verdict"], entry["rule"]
             documents, size = sums.get(name, (0, 0))
@@ -61,9 +55,9 @@ def rules(data: RunData) -> list[tuple[tuple[str, str], tuple[int, int]]]:
 def source_table(data: RunData) -> str:
     collected = data.summary("collect").get("sources", {})
     rows = []
-    for source in [*dict.fromkeys(entry["source"] for entry in data.yields), ""]:
-        read, bytes_read, _ = totals(data.yields, "", source)
-        kept, bytes_kept, _ = totals(data.yields, "kept", source)
+    for source in [*dict.fromkeys(entry["source"] for entry in entries(data)), ""]:
+        read, bytes_read, _ = totals(entries(data), "", source)
+        kept, bytes_kept, _ = totals(entries(data), "kept", source)
         licence = collected.get(source, {}).get("licence", "")
         share = f"{bytes_kept / bytes_read:.1%}" if bytes_read else "–"
         counts = [counted(read), counted(kept), byte_size(bytes_read), byte_size(bytes_kept)]

@@ -143,9 +143,12 @@ PROBE = """<!doctype html><meta charset=utf-8><body>
 <script>onload = () => setTimeout(() => {{
   const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
   const found = {{ scroll: root.scrollWidth, width: root.clientWidth, title: page.title,
-    charts: [...page.querySelectorAll(".chart")].map((c) => c.querySelectorAll(".scatterlayer .js-line").length) }};
+    charts: [...page.querySelectorAll(".chart:not(#waterfall)")].map((c) => c.querySelectorAll(".scatterlayer .js-line").length) }};
+  found.bars = page.querySelectorAll("#waterfall .bars .point").length;
+  page.querySelector('button[data-measure="tokens"]').click();
   page.querySelector('button[data-unit="seconds"]').click();
   setTimeout(() => {{
+    found.measured = page.querySelector("#waterfall .xtitle").textContent;
     found.axis = page.querySelector("#loss .xtitle").textContent;
     found.ticks = page.querySelector("#loss .xtick text").textContent;
     document.getElementById("out").textContent = JSON.stringify(found);
@@ -169,5 +172,6 @@ def test_a_browser_draws_it_without_sideways_scrolling(make_run: MakeRun, tmp_pa
     seen = json.loads(found[1])
     assert seen["scroll"] <= seen["width"] and seen["width"] > width - 40
     assert seen["charts"] == [2, 3, 1, 1, 1]
+    assert seen["bars"] == 7 and seen["measured"] == "tokens"
     assert seen["title"] == "first-light · Seedbed"
     assert seen["axis"] == "training time" and seen["ticks"] == "0 s"

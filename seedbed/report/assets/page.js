@@ -6,6 +6,14 @@
   const narrow = window.matchMedia("(max-width: 720px)");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let unit = "tokens";
+  let measure = "documents";
+
+  // Figures name their colours; the page's style knows them, by day and by night.
+  const painted = (value, key) => {
+    if (key === "color" && typeof value === "string") return colour(value);
+    if (!value || typeof value !== "object" || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, painted(inner, name)]));
+  };
 
   const timeTicks = (traces, small) => {
     const last = Math.max(...traces.flatMap((trace) => trace.meta.seconds.slice(-1)));
@@ -19,18 +27,19 @@
 
   const draw = () => {
     for (const [id, figure] of Object.entries(figures)) {
-      const data = figure.data.map((trace) => ({
-        ...trace,
-        x: trace.meta[unit],
-        line: { ...trace.line, color: colour(trace.line.color) },
-        marker: { ...trace.marker, color: colour(trace.marker.color) },
-      }));
+      const hanging = id === "waterfall";
+      const data = figure.data.map((trace) => {
+        const text = hanging ? { text: trace.customdata[measure] } : {};
+        return { ...painted(trace), ...text, x: trace.meta[hanging ? measure : unit] };
+      });
       const small = document.getElementById(id).clientWidth < 480;
       const axis = { gridcolor: colour("grid"), linecolor: colour("rule"), tickcolor: colour("rule") };
-      const ticks = unit === "seconds" ? timeTicks(figure.data, small) : { nticks: small ? 5 : 8 };
+      const timed = unit === "seconds" && !hanging;
+      const ticks = timed ? timeTicks(figure.data, small) : { nticks: small ? 5 : 8 };
+      const title = hanging ? measure : titles[unit];
       const layout = {
         ...figure.layout,
-        xaxis: { ...figure.layout.xaxis, ...axis, ...ticks, title: { text: titles[unit], font: { size: 12.5 } } },
+        xaxis: { ...figure.layout.xaxis, ...axis, ...ticks, title: { text: title, font: { size: 12.5 } } },
         yaxis: { ...figure.layout.yaxis, ...axis },
         paper_bgcolor: "rgba(0,0,0,0)",
         plot_bgcolor: "rgba(0,0,0,0)",
@@ -43,13 +52,16 @@
     }
   };
 
-  document.querySelectorAll(".switch button").forEach((button, _, all) => {
-    button.addEventListener("click", () => {
-      unit = button.dataset.unit;
-      all.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
-      draw();
+  const choose = (name, set) =>
+    document.querySelectorAll(`.switch button[data-${name}]`).forEach((button, _, all) => {
+      button.addEventListener("click", () => {
+        set(button.dataset[name]);
+        all.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+        draw();
+      });
     });
-  });
+  choose("unit", (value) => (unit = value));
+  choose("measure", (value) => (measure = value));
   dark.addEventListener("change", draw);
   narrow.addEventListener("change", draw);
   draw();
