@@ -86,8 +86,11 @@ def step_alarms(steps: list[Step]) -> list[Alarm]:
     for entry, kept in comparable(steps):
         if min(reached[name] for name in entry.steps) >= LEAST_DOCUMENTS:
             groups.setdefault(entry.steps, []).append((entry, kept))
-    found = []
-    for names, entries in groups.items():
+    found: list[Alarm] = []
+    said: set[str] = set()
+    for names, entries in sorted(groups.items(), key=lambda item: len(item[0])):
+        if said & set(names):
+            continue  # one of these steps alone was told of
         about = " and ".join(names)
         low = min(entries, key=lambda pair: pair[1] / pair[0].kept)
         high = max(entries, key=lambda pair: pair[1] / pair[0].kept)
@@ -95,6 +98,7 @@ def step_alarms(steps: list[Step]) -> list[Alarm]:
             found.append(Alarm("keeps little", about, comparison(about, *low, "far less than")))
         elif all(outside(kept, entry.kept) > 0 for entry, kept in entries):
             found.append(Alarm("keeps much", about, comparison(about, *high, "far more than")))
+        said |= set(names) if found and found[-1].about == about else set()
     return found
 
 

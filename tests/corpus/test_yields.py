@@ -1,6 +1,7 @@
 """The waterfall adds up, published yields stand beside it, and what falls far outside is said in a sentence."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_every_document_and_byte_is_taken_once_or_kept(found: list[dict[str, Any
     steps = waterfall(found, CHAIN)
     kept, _, bytes_kept = totals(found, "kept")
     assert steps[-1].left == Amount(kept, bytes_kept)
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         assert before.left == after.reached
     for by in ("source", "language"):
         groups = waterfalls(found, CHAIN, by)

@@ -143,7 +143,8 @@ PROBE = """<!doctype html><meta charset=utf-8><body>
 <script>onload = () => setTimeout(() => {{
   const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
   const found = {{ scroll: root.scrollWidth, width: root.clientWidth, title: page.title,
-    charts: [...page.querySelectorAll(".chart:not(#waterfall)")].map((c) => c.querySelectorAll(".scatterlayer .js-line").length) }};
+    charts: [...page.querySelectorAll(".chart:not(#waterfall)")]
+      .map((c) => c.querySelectorAll(".scatterlayer .js-line").length) }};
   found.bars = page.querySelectorAll("#waterfall .bars .point").length;
   page.querySelector('button[data-measure="tokens"]').click();
   page.querySelector('button[data-unit="seconds"]').click();
