@@ -46,13 +46,13 @@ def train(
     """Train a classifier that tells text like --good from text like --bad, and show how it does on held-out documents."""
     import json as json_module
 
+    from seedbed.corpus.classifier.examples import expected_bytes
     from seedbed.corpus.classifier.metrics import table
     from seedbed.corpus.classifier.train import Training, train_classifier
-    from seedbed.corpus.sources import source_bytes
     from seedbed.recipe.schema import SourceConfig
 
     groups = [[SourceConfig(path=path, text_field=text_field) for path in paths] for paths in (good, bad, pool or [])]
-    total = sum(source_bytes(source) for group in groups for source in group)
+    total = sum(expected_bytes(source) for group in groups for source in group)
     training = Training(keep_share, held_out, max_documents, seed)
     card = train_classifier(groups[0], groups[1], out, training, groups[2], reading_lines(total))
     if json:

@@ -9,8 +9,8 @@ from seedbed.recipe.section import SwitchedSection
 LICENCE_FAMILIES = {
     "permissive": (
         "MIT*", "X11*", "Apache-*", "BSD-*", "0BSD", "ISC", "Zlib", "BSL-1.0", "NCSA", "PostgreSQL", "PSF-*", "Python-*",
-        "Unicode-*", "W3C*", "Artistic-2.0", "Unlicense", "WTFPL", "CC0*", "PDDL-*", "CC-BY-[0-9]*", "CC-BY", "ODC-By-*",
-        "*public domain*",
+        "Unicode-*", "W3C*", "Artistic-2.0", "Unlicense", "WTFPL", "CC0*", "CC-PDM*", "PDDL-*", "CC-BY-[0-9]*", "CC-BY",
+        "ODC-By-*", "*public domain*",
     ),
     "copyleft": (
         "GPL-*", "LGPL-*", "AGPL-*", "GFDL-*", "MPL-*", "EPL-*", "EUPL-*", "CDDL-*", "OSL-*", "CC-BY-SA*", "ODbL-*",

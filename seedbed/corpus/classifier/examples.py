@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from seedbed.corpus import builtin
 from seedbed.corpus.classifier.text import model_text
 from seedbed.corpus.normalise import normalise
 from seedbed.corpus.records import Document
-from seedbed.corpus.sources import read_source
+from seedbed.corpus.sources import entries_of, read_source
+from seedbed.corpus.streams import packing_of
 from seedbed.errors import InputError
 from seedbed.recipe.schema import SourceConfig
 
@@ -43,6 +45,13 @@ class Examples:
     def select(self, mask: np.ndarray) -> "Examples":
         arrays = (self.groups, self.hashes, self.draws, self.offsets, self.lengths)
         return Examples(self.file, *(values[mask] for values in arrays))
+
+
+def expected_bytes(source: SourceConfig) -> int:
+    """Bytes of the source's text as `gather` will hear of them, packed files counted four times: for progress only."""
+    if source.path.startswith(builtin.PREFIX):
+        return builtin.text_bytes(source.path)
+    return sum(e.size * (4 if packing_of(e.location) else 1) for e in entries_of(source.path) if not e.skipped)
 
 
 def gather(groups: Sequence[Sequence[SourceConfig]], seed: int, file: Path, advance: Callable[[int], None]) -> Examples:

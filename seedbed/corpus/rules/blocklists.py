@@ -17,10 +17,11 @@ import numpy as np
 import xxhash
 
 from seedbed.corpus.records import strip_compression
-from seedbed.corpus.streams import BrokenStream, LineTooLong, read_chunks, split_lines
+from seedbed.corpus.streams import BrokenStream, read_chunks, split_lines
 from seedbed.errors import InputError
 
 MAX_LISTS = 255  # a byte tells which list an entry is of
+MAX_LINE = 1 << 16  # bytes: more than any address
 MAX_HOST = 253  # octets of a host name (RFC 1035, section 2.3.4)
 PLAIN_HOST = re.compile(r"(?!-)[a-z0-9_-]+(?:\.[a-z0-9_-]+)+")  # what most lines of most lists are
 ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -128,9 +129,10 @@ class Entries:
     urls: "array[int]" = field(default_factory=lambda: array("Q"))
     unused: int = 0
 
-    def add(self, lines: Iterable[str]) -> None:
+    def add(self, lines: Iterable[str | None]) -> None:
+        """Take in lines; None stands for one too long to be read."""
         for line in lines:
-            found = parse_line(line)
+            found = None if line is None else parse_line(line)
             if found is None:
                 self.unused += 1
             else:
@@ -142,9 +144,10 @@ def read_list(path: Path, entries: Entries) -> None:
     """Add a file, plain or packed (.gz, .xz, .zst). Raises InputError when it cannot be read or nothing is in it."""
     before = len(entries.hosts) + len(entries.urls)
     try:
-        entries.add(line.decode("utf-8", "replace") for _, line in split_lines(read_chunks(path)))
-    except (OSError, BrokenStream, LineTooLong) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "a line longer than any address"
+        lines = split_lines(read_chunks(str(path), path.stat().st_size), MAX_LINE)
+        entries.add(line.decode("utf-8", "replace") if isinstance(line, bytes) else None for _, line in lines)
+    except (OSError, BrokenStream) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"curate.url.lists: {path}: cannot be read ({reason}): name a file of hosts or URLs") from None
     if len(entries.hosts) + len(entries.urls) == before:
         raise InputError(f"curate.url.lists: {path}: no host or URL in it: one a line, a hosts file or ||host^")

@@ -85,7 +85,7 @@ def one_licence(text: str) -> str:
     if link := CC_LINK.search(text):
         kind, name, version = link[1].lower(), link[2].lower(), link[3]
         if kind == "publicdomain":
-            return "CC0-1.0" if name == "zero" else "public domain"
+            return "CC0-1.0" if name == "zero" else "CC-PDM-1.0"
         return creative_commons(name, version)
     if CC0.fullmatch(text):
         return "CC0-1.0"

@@ -33,7 +33,7 @@ def removed_by(section: PolicyRules, licence: str = "", opt_out: str = "") -> li
         ("https://creativecommons.org/licenses/by-nc-nd/3.0/de/", "CC-BY-NC-ND-3.0"),
         ("//creativecommons.org/licenses/by/4.0/legalcode", "CC-BY-4.0"),
         ("http://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
-        ("https://creativecommons.org/publicdomain/mark/1.0/", "public domain"),
+        ("https://creativecommons.org/publicdomain/mark/1.0/", "CC-PDM-1.0"),
         ("CC0 1.0 Universal", "CC0-1.0"),
         ("cc by", "CC-BY"),
         ("MIT License", "MIT"),
