@@ -12,7 +12,7 @@ import csv
 import io
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -100,6 +100,10 @@ def load_ladder(source: str) -> Ladder:
         raise InputError(f"{source}: not valid TOML: {error}") from None
     values.setdefault("name", safe_name(path.stem, "ladder"))
     check_keys(values, Ladder, source)
+    for name, section in (("runs", Rungs), ("held_out", HeldOut)):
+        given = values.get(name, [])
+        for block in given if isinstance(given, list) else [given]:
+            check_keys(block if isinstance(block, dict) else {}, section, source, f"{name}.")
     try:
         ladder = Ladder.model_validate(values)
     except ValidationError as error:
@@ -115,7 +119,7 @@ def check_rungs(ladder: Ladder, source: str) -> None:
     """Refuse a wrong recipe before anything runs, and two sizes that resolve to one shape."""
     shapes: dict[Any, str] = {}
     for rung in rungs(ladder):
-        model = base_recipe(ladder, rung_settings(rung)).model
+        model = rung_recipe(ladder, rung).model
         shape = (model.layers, model.width, rung.tokens, rung.seed)
         other = shapes.setdefault(shape, rung.size)
         if other != rung.size:
@@ -144,15 +148,12 @@ def make_rung(role: str, size: str, tokens: str, seed: int) -> Rung:
     return Rung(f"{size}-{parse_count(tokens)}-seed{seed}", role, size, parse_count(tokens), seed)
 
 
-def rung_settings(rung: Rung) -> list[str]:
-    return [f'model.size="{rung.size}"', f"train.tokens={rung.tokens}", f"seed={rung.seed}"]
-
-
-def base_recipe(ladder: Ladder, settings: list[str]) -> Recipe:
-    """The ladder's recipe with these settings over it."""
+def rung_recipe(ladder: Ladder, rung: Rung, settings: Sequence[str] = ()) -> Recipe:
+    """The ladder's recipe at a rung. A size sets the shape anew, so it comes before the ladder's own fields."""
     values = dict(ladder.recipe)
     preset = values.pop("preset", None)
-    return load_recipe(preset, [*flatten(values), *settings])
+    length = [f"train.tokens={rung.tokens}", f"seed={rung.seed}"]
+    return load_recipe(preset, [f'model.size="{rung.size}"', *flatten(values), *length, *settings])
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -175,7 +176,8 @@ def run_ladder(
     from seedbed.run.pipeline import run_pipeline
 
     out.mkdir(parents=True, exist_ok=True)
-    recipe = base_recipe(ladder, ["train.steps=1"])
+    todo = rungs(ladder)
+    recipe = rung_recipe(ladder, todo[0])
     listener = listen(recipe)
     try:
         data = run_pipeline(recipe, out / "data", listener, "tokenize", command)
@@ -183,7 +185,6 @@ def run_ladder(
         listener.close()
     shards = shard_settings(data.stage_path("tokenize"), data.stage_path("tokenizer"))
     points = []
-    todo = rungs(ladder)
     for number, rung in enumerate(todo, 1):
         points.append(make_run(ladder, rung, shards, out, listen, command))
         write_text(out / "points.csv", points_csv(points))
@@ -218,7 +219,7 @@ def make_run(
     """One run's point: trained and scored, or read from where it was kept."""
     from seedbed.run.pipeline import run_pipeline
 
-    recipe = base_recipe(ladder, [*rung_settings(rung), "train.validate_every_fraction=1.0", *shards])
+    recipe = rung_recipe(ladder, rung, ["train.validate_every_fraction=1.0", *shards])
     path = out / "runs" / rung.name
     listener = listen(recipe)
     began = time.monotonic()

@@ -57,7 +57,7 @@ def fit_rates(points: Points, column: str) -> tuple[list[Best], PowerLaw]:
     varied = {name: values for name, values in known.items() if len(bests) and np.ptp(np.log(values)) > 0.1}
     if len(varied) == 2 and abs(np.corrcoef(*(np.log(v) for v in varied.values()))[0, 1]) > 0.99:
         varied = {"flops": 6 * known["params"] * known["tokens"]}
-    if len(bests) <= len(varied) or not varied:
+    if not varied or len(bests) < len(varied) + 2:  # one more than its constants, for an interval
         raise InputError(
             f"{points.origin}: {len(bests)} sweeps of {column} with {LEAST_SWEEP} values or more: sweep at more sizes or lengths"
         )
