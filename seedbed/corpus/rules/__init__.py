@@ -19,6 +19,8 @@ GROUPS = {
     "gopher_quality": "seedbed.corpus.rules.gopher:QUALITY",
     "c4": "seedbed.corpus.rules.c4:C4_GROUP",
     "fineweb": "seedbed.corpus.rules.fineweb:FINEWEB",
+    "refinedweb_lines": "seedbed.corpus.rules.lines:LINES",
+    "code": "seedbed.corpus.rules.code:CODE",
     "scrub": "seedbed.corpus.rules.scrub:SCRUB",
 }
 
