@@ -1,7 +1,8 @@
 """The score stage: every document examined by every step of the recipe, shard by shard. It decides nothing.
 
 Of part N of the collected documents come `scored-N.parquet` (a row a document, with every score) and `spans-N.parquet`
-(what the steps marked in its text, and what they replaced). Thresholds play no role: they can change without it.
+(what the steps marked in its text, and what they replaced); for near-duplicates `bands-N.npy` and `rows-N.npy`
+(`dedup/tables.py`). Thresholds play no role: they can change without it.
 """
 
 import json
@@ -9,16 +10,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
 from seedbed.corpus import normalise
 from seedbed.corpus.chain import SCORE_PREFIX, Chain, score_columns, scoring_config
+from seedbed.corpus.dedup import signature
+from seedbed.corpus.dedup.signature import hasher
+from seedbed.corpus.dedup.tables import write_bands
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.rules.group import Span
 from seedbed.corpus.store import document_parts, read_part
-from seedbed.recipe.curation import CurateConfig
+from seedbed.recipe.curation import CurateConfig, DedupConfig
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
 
@@ -37,6 +42,7 @@ FACTS = (
     "bytes_in",
 )
 LANGUAGE_COLUMN = f"{SCORE_PREFIX}language.language"  # fills the column `language` too
+COLUMNS = ("id", "source", "domain", "language", "split", "date")
 SPAN_SCHEMA = pa.schema(
     [
         ("document", pa.int32()),  # row of the shard
@@ -54,7 +60,7 @@ def scored_schema(config: CurateConfig) -> pa.Schema:
     kinds = {"number": pa.float64(), "label": pa.string()}
     return pa.schema(
         [
-            *((name, pa.string()) for name in ("id", "source", "domain", "language", "split")),
+            *((name, pa.string()) for name in COLUMNS),
             ("bytes_in", pa.int64()),
             ("bytes_out", pa.int64()),  # UTF-8 bytes of the normalised and edited text
             ("digest", pa.binary(16)),  # XXH3 of it
@@ -64,7 +70,7 @@ def scored_schema(config: CurateConfig) -> pa.Schema:
 
 
 def score_config(recipe: Recipe) -> Any:
-    return [normalise.VERSION, scoring_config(recipe.curate)]
+    return [normalise.VERSION, scoring_config(recipe.curate), signature_config(recipe.curate.dedup)]
 
 
 def run_score(context: StageContext) -> dict[str, Any]:
@@ -84,7 +90,11 @@ def run_score(context: StageContext) -> dict[str, Any]:
     results = run_tasks(
         "seedbed.corpus.score:score_shard", tasks, context.path, context.execution, advance, context.check_stop
     )
-    return {"documents": [result["documents"] for result in results], "spans": sum(r["spans"] for r in results)}
+    return {
+        "documents": [result["documents"] for result in results],
+        "spans": sum(r["spans"] for r in results),
+        "signature": signature_config(context.recipe.curate.dedup),
+    }
 
 
 PACKED = 3  # text is about three times its Parquet file: for the sizes of tasks only
@@ -102,6 +112,9 @@ def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     schema = scored_schema(chain.config)
     names = [name for name, _ in score_columns(chain.config)]
     detected = names.index(LANGUAGE_COLUMN) if LANGUAGE_COLUMN in names else None
+    dedup = chain.config.dedup
+    signatures = hasher(dedup.ngram, dedup.bands, dedup.rows) if dedup.near else None
+    keys: list[np.ndarray] = []
     rows: list[list[Any]] = [[] for _ in schema]
     marks: list[list[Any]] = [[] for _ in SPAN_SCHEMA]
     for batch in read_part(Path(task["part"]), ["text", *FACTS]):
@@ -109,17 +122,26 @@ def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
             text = normalise.normalise(facts.pop("text"), chain.config.unicode_form)
             found = chain.examine(text, facts)
             data = found.text.encode()
-            values = [facts[name] for name in ("id", "source", "domain", "language", "split", "bytes_in")]
+            values = [facts[name] for name in (*COLUMNS, "bytes_in")]
             if detected is not None and found.scores[detected]:
-                values[3] = found.scores[detected]
+                values[COLUMNS.index("language")] = found.scores[detected]
             values += [len(data), xxhash.xxh3_128_digest(data), *found.scores]
             for step, span in found.spans:
                 mark = [len(rows[0]), facts["id"], step, span.start, span.end, span.kind, span.replacement]
                 append(marks, mark)
             append(rows, values)
+            if signatures is not None:
+                keys.append(signatures.bands(found.text))
+    if signatures is not None:
+        write_bands(folder, task["shard"], np.array(keys, np.uint64).reshape(-1, dedup.bands))
     write_table(folder / f"scored-{task['shard']:05d}.parquet", rows, schema)
     write_table(folder / f"spans-{task['shard']:05d}.parquet", marks, SPAN_SCHEMA)
     return {"documents": len(rows[0]), "spans": len(marks[0])}
+
+
+def signature_config(config: DedupConfig) -> list[int] | None:
+    """What the documents' signatures depend on; None where there are none."""
+    return [signature.VERSION, config.ngram, config.bands, config.rows] if config.near else None
 
 
 def append(columns: list[list[Any]], values: list[Any]) -> None:
@@ -142,4 +164,4 @@ def read_spans(path: Path) -> dict[int, list[tuple[str, Span]]]:
     return found
 
 
-SCORE = Stage(name="score", version=1, inputs=("collect",), config=score_config, run=run_score, resumable=True)
+SCORE = Stage(name="score", version=2, inputs=("collect",), config=score_config, run=run_score, resumable=True)

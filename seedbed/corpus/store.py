@@ -127,9 +127,13 @@ def read_part(part: Path, columns: list[str] | None = None) -> Iterator[pa.Recor
             for group in range(file.num_row_groups):
                 yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
     except pa.ArrowException as error:
-        raise SeedbedError(
-            f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
-        ) from None
+        raise damaged(part, error) from None
+
+
+def damaged(part: Path, error: Exception) -> SeedbedError:
+    return SeedbedError(
+        f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
+    )
 
 
 def find_document(folder: Path, identity: str) -> dict[str, Any] | None:

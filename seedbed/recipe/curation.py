@@ -166,9 +166,45 @@ class CodeRules(SwitchedSection):
 
 
 class DedupConfig(SwitchedSection):
-    """Which documents count as the same, and which of them stays."""
+    """Which documents count as the same, which of them stays, and which repeated parts of documents go."""
 
-    exact: bool = Field(default=True, description="documents whose normalised, edited text is equal")
+    exact: bool = Field(default=True, description="merge documents whose normalised, edited text is equal")
+    near: bool = Field(
+        default=False, description="merge near-duplicates (and equal texts), found by MinHash and compared"
+    )
+    ngram: int = Field(default=5, ge=1, le=64, description="words of a shingle (FineWeb)")
+    bands: int = Field(
+        default=14, ge=1, le=1024, description="of the LSH: documents with one in common are compared (FineWeb)"
+    )
+    rows: int = Field(default=8, ge=1, le=64, description="MinHashes of a band (FineWeb)")
+    min_jaccard: float = Field(default=0.7, ge=0.5, le=1, description="least Jaccard similarity of what is merged")
+    keep: Literal["first", "longest", "oldest", "best score", "source"] = Field(
+        default="longest",
+        description="which of several equal or similar documents stays; the first where that says nothing",
+    )
+    keep_score: str | None = Field(default=None, description='for keep = "best score": GROUP.SCORE, the highest stays')
+    prefer_sources: tuple[str, ...] = Field(default=(), description='for keep = "source": the most wanted first')
+    max_cluster: int | None = Field(
+        default=1000, ge=2, description="documents in a connected component beyond which more similarity is asked"
+    )
+    against: tuple[str, ...] = Field(
+        default=(), description="finished run folders whose kept documents come before this run's; only read"
+    )
+    boilerplate: bool = Field(default=False, description="cut lines that a site repeats on its pages")
+    boilerplate_pages: int = Field(default=10, ge=2, description="least pages of a site that have the line")
+    boilerplate_share: float = Field(default=0.5, ge=0, lt=1, description="share of the site's pages, to be exceeded")
+    substrings: bool = Field(default=False, description="cut passages that occur in full before, in kept documents")
+    substring_words: int = Field(
+        default=50, ge=5, description="least words of such a passage (Lee et al. 2021: 50 tokens)"
+    )
+
+    @model_validator(mode="after")
+    def keep_is_complete(self) -> "DedupConfig":
+        if (self.keep == "best score") != (self.keep_score is not None):
+            raise ValueError('keep = "best score" and keep_score belong together: give both or neither')
+        if (self.keep == "source") != bool(self.prefer_sources):
+            raise ValueError('keep = "source" and prefer_sources belong together: give both or neither')
+        return self
 
 
 class CurateConfig(SwitchedSection):

@@ -9,7 +9,7 @@ from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import price
 from seedbed.run.events import SCORES, scores_of
 
-STAGES = ("collect", "score", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
+STAGES = ("collect", "score", "compare", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 RATE_SECONDS = 10.0  # the rate is that of the last so many seconds
 LAST_LINES = 3  # refusals shown at once
 

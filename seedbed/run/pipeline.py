@@ -23,11 +23,12 @@ from seedbed.run.sinks import open_sinks
 from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
 from seedbed.tokens.data_order import check_mixture
 
-STAGE_NAMES = ("collect", "score", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
+STAGE_NAMES = ("collect", "score", "compare", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 
 STAGE_MODULES = {
     "collect": ("seedbed.corpus.collect", "COLLECT"),
     "score": ("seedbed.corpus.score", "SCORE"),
+    "compare": ("seedbed.corpus.compare", "COMPARE"),
     "curate": ("seedbed.corpus.curate", "CURATE"),
     "tokenizer": ("seedbed.tokens.train_tokenizer", "TOKENIZER"),
     "tokenize": ("seedbed.tokens.tokenize_corpus", "TOKENIZE"),

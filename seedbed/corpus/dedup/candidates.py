@@ -27,7 +27,8 @@ def find_candidates(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Shard function: the pairs of one part of the key space, over all bands.
 
     Task: `tables` [(folder, shard)], `starts` (number of each shard's first document), `part`, `parts`, `ranks` (file with the
-    documents' int64 ranks, the best lowest, LEFT_OUT for none), `first_new` (pairs of two documents below it are known).
+    documents' int64 ranks, the best lowest, LEFT_OUT for none), `first_known` (documents from it on are of earlier runs and not
+    compared with each other).
     Writes `pairs-N.npy`: int64 [pairs, 2], the lower number first, sorted; `paired-N.npy`: int64, documents in them.
     """
     ranks = np.load(task["ranks"], mmap_mode="r")
@@ -40,7 +41,7 @@ def find_candidates(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     largest = crowded = 0
     for band in range(tables[0][0].shape[0] if tables else 0):
         keys, documents = read_band(tables, band, low, high)
-        found, sizes = bucket_pairs(keys, documents, ranks[documents], task["first_new"])
+        found, sizes = bucket_pairs(keys, documents, ranks[documents], task["first_known"])
         pairs = unique_pairs([pairs, found])
         largest = max(largest, int(sizes.max(initial=0)))
         crowded += int(np.count_nonzero(sizes > LEADERS + 1))
@@ -62,11 +63,11 @@ def read_band(
 
 
 def bucket_pairs(
-    keys: np.ndarray, documents: np.ndarray, ranks: np.ndarray, first_new: int = 0, leaders: int = LEADERS
+    keys: np.ndarray, documents: np.ndarray, ranks: np.ndarray, first_known: int, leaders: int = LEADERS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs int64 [pairs, 2] within buckets of equal keys, and the size of every bucket.
 
-    Each of a bucket's `leaders` best is paired with all that rank after it. Pairs of two documents below `first_new` are dropped.
+    Each of a bucket's `leaders` best is paired with all that rank after it. Pairs of two documents from `first_known` on are dropped.
     """
     asked = ranks != LEFT_OUT
     keys, documents, ranks = keys[asked], documents[asked], ranks[asked]
@@ -79,7 +80,7 @@ def bucket_pairs(
     for leader in range(min(leaders, int(sizes.max(initial=1)) - 1)):
         followers = np.flatnonzero(place > leader)
         ends = np.stack([documents[followers - place[followers] + leader], documents[followers]], axis=1)
-        found.append(ends[ends.max(axis=1) >= first_new])
+        found.append(ends[ends.min(axis=1) < first_known])
     return (np.concatenate(found) if found else np.empty((0, 2), np.int64)), sizes
 
 

@@ -4,7 +4,7 @@ First each shard's texts are read once, in order, and the shingles of those that
 looking both ends up. Memory: the pairs of a shard and what the system maps of the stored shingles.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from seedbed.corpus.dedup.signature import MinHasher, jaccard
 
 FLOOR = 0.5  # edges below are not kept: the lowest threshold that can be decided again without comparing again
 EDGE_SCHEMA = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("jaccard", pa.float64())])
-ReadTexts = Callable[[np.ndarray], Iterable[tuple[int, str]]]  # rows of a shard, ascending -> (row, text) of each
 
 
 def wanted_rows(folder: Path, parts: int, start: int, end: int) -> np.ndarray:
@@ -30,12 +29,12 @@ def wanted_rows(folder: Path, parts: int, start: int, end: int) -> np.ndarray:
 
 
 def store_shingles(
-    folder: Path, shard: int, start: int, rows: np.ndarray, read: ReadTexts, hasher: MinHasher
+    folder: Path, shard: int, start: int, texts: Iterable[tuple[int, str]], hasher: MinHasher
 ) -> dict[str, int]:
-    """Write `shingles-N.bin` (u64, a sorted set after the other) and `stored-N.npy`: int64 [documents + 1, 2], number and end."""
+    """`texts`: (row in the shard, text), ascending. Writes `shingles-N.bin` (u64, a sorted set after the other) and `stored-N.npy`: int64 [documents + 1, 2], number and end."""
     places = [(-1, 0)]
     with (folder / f"shingles-{shard:05d}.bin").open("wb") as file:
-        for row, text in read(rows):
+        for row, text in texts:
             shingles = hasher.shingles(text)
             shingles.astype("<u8").tofile(file)
             places.append((start + row, places[-1][1] + len(shingles)))

@@ -37,7 +37,7 @@ def corpus(seed: int = 3) -> list[str]:
     return texts
 
 
-def find_edges(texts, shards, parts, folder, ranks=None, first_new=0):
+def find_edges(texts, shards, parts, folder, ranks=None, first_known=10**9):
     """{(a, b): jaccard} by the shard functions."""
     folder.mkdir()
     hasher = MinHasher()
@@ -47,14 +47,12 @@ def find_edges(texts, shards, parts, folder, ranks=None, first_new=0):
         write_bands(folder, shard, np.array([hasher.bands(t) for t in texts[start:end]], np.uint64).reshape(-1, 14))
     np.save(folder / "ranks.npy", np.arange(len(texts)) if ranks is None else ranks)
     task = {"tables": [[str(folder), n] for n in range(shards)], "starts": starts, "parts": parts}
-    task |= {"ranks": str(folder / "ranks.npy"), "first_new": first_new}
+    task |= {"ranks": str(folder / "ranks.npy"), "first_known": first_known}
     for part in range(parts):
         find_candidates(task | {"part": part}, folder)
     for shard, (start, end) in enumerate(itertools.pairwise(bounds)):
         rows = wanted_rows(folder, parts, start, end)
-        store_shingles(
-            folder, shard, start, rows, lambda rows, s=start: ((r, texts[s + r]) for r in rows.tolist()), hasher
-        )
+        store_shingles(folder, shard, start, ((row, texts[start + row]) for row in rows.tolist()), hasher)
     edges = {}
     for shard, end in enumerate(bounds[1:]):
         verify_pairs({"shard": shard, "starts": starts, "end": end, "parts": parts, "work": str(folder)}, folder)
@@ -86,8 +84,8 @@ def test_edges_are_those_of_plain_buckets(tmp_path, shards, parts, monkeypatch):
     assert find_edges(texts, shards, parts, tmp_path / "run") == pytest.approx(plain_edges(texts))
 
 
-def all_pairs(keys, documents, ranks, first_new):
-    return bucket_pairs(keys, documents, ranks, first_new, leaders=10**6)
+def all_pairs(keys, documents, ranks, first_known):
+    return bucket_pairs(keys, documents, ranks, first_known, leaders=10**6)
 
 
 def test_shards_and_parts_change_nothing(tmp_path):
@@ -101,8 +99,8 @@ def test_a_document_left_out_has_no_edge_and_known_pairs_are_not_looked_at_again
     ranks = np.arange(len(texts))
     ranks[[a for a, _ in edges]] = LEFT_OUT
     assert not find_edges(texts, 2, 1, tmp_path / "left-out", ranks)
-    new = find_edges(texts, 2, 1, tmp_path / "new", first_new=100)
-    assert new and all(b >= 100 for _, b in new)
+    new = find_edges(texts, 2, 1, tmp_path / "new", first_known=100)
+    assert new and all(a < 100 for a, _ in new)
 
 
 @given(st.lists(st.integers(1, 4), max_size=40), st.randoms(use_true_random=False), st.integers(1, 5))
@@ -111,7 +109,7 @@ def test_a_buckets_leaders_are_paired_with_all_others(keys, rng, leaders):
     ranks = list(range(len(keys)))
     rng.shuffle(ranks)
     pairs, sizes = bucket_pairs(
-        np.array(keys, np.uint64), np.arange(len(keys)), np.array(ranks, np.int64), leaders=leaders
+        np.array(keys, np.uint64), np.arange(len(keys)), np.array(ranks, np.int64), len(keys), leaders
     )
     expected = set()
     for key in set(keys):
@@ -123,7 +121,7 @@ def test_a_buckets_leaders_are_paired_with_all_others(keys, rng, leaders):
 
 
 def test_a_crowded_bucket_gives_pairs_in_proportion_to_its_documents():
-    pairs, _ = bucket_pairs(np.ones(10_000, np.uint64), np.arange(10_000), np.arange(10_000))
+    pairs, _ = bucket_pairs(np.ones(10_000, np.uint64), np.arange(10_000), np.arange(10_000), 10_000)
     assert len(pairs) < LEADERS * 10_000
     assert set(pairs[:, 1].tolist()) | {0} == set(range(10_000))
 
