@@ -104,6 +104,6 @@ def test_a_dry_run_says_what_would_be_done_and_touches_nothing(
     before = sorted(out.rglob("*"))
     found = json.loads(seedbed(*arguments, "--dry-run", "--json").stdout)
     done = [name for name, state in found["stages"].items() if state == "done"]
-    assert done == ["collect", "score", "curate", "tokenizer", "tokenize"]
+    assert done == ["collect", "score", "compare", "curate", "tokenizer", "tokenize"]
     assert found["recipe"]["train"]["steps"] == 12
     assert sorted(out.rglob("*")) == before

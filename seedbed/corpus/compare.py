@@ -116,15 +116,6 @@ def rank_documents(own: list[Shard], runs: list[FinishedRun], config: CurateConf
     return np.concatenate([np.where(named, ranks, ranks + int(kept.sum())), known])
 
 
-def first_copies(digests: np.ndarray, usable: np.ndarray, first_known: int) -> np.ndarray:
-    """int64: for each usable document the first with its digest, those of earlier runs before this run's; others themselves."""
-    order = np.roll(np.arange(len(digests)), -first_known)
-    order = order[usable[order]]
-    first = np.arange(len(digests))
-    first[order] = order[first_copies(digests[order])]
-    return first
-
-
 def find_edges(
     context: StageContext, shards: list[Shard], starts: np.ndarray, first_known: int, ranks: np.ndarray
 ) -> dict[str, Any]:

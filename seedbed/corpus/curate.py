@@ -4,6 +4,7 @@ Deciding reads no text (`decide.py`); writing repeats the edits that scoring rec
 """
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from seedbed.corpus.decide import (
     Ledger,
     decide,
     hold_out,
+    read_compared,
     read_ledger,
     scored_parts,
 )
 from seedbed.corpus.decisions import DecisionBook, decision_batches
+from seedbed.corpus.dedup.index import document_ids, open_run
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.score import PACKED, read_spans
 from seedbed.corpus.store import DocumentWriter, document_parts, read_part
@@ -33,6 +36,7 @@ from seedbed.files import write_json
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
 
+GIANTS_NAMED = 5
 DECIDING_SHARE = 0.2  # of the stage's time, measured on the embedded corpus: for progress only
 
 
@@ -46,7 +50,8 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     recipe = context.recipe
     scored, collect = context.inputs["score"], context.inputs["collect"]
     ledger = read_ledger(scored_parts(scored.path), recipe.curate)
-    decided = decide(ledger, recipe.curate)
+    decided = decide(ledger, recipe.curate, read_compared(context.inputs["compare"].path))
+    warn_of_giants(context, decided)
     if recipe.corpus.validation:
         require_training_text(decided, ledger)
         require_validation_text(decided, ledger)
@@ -55,13 +60,24 @@ def run_curate(context: StageContext) -> dict[str, Any]:
         corpus = recipe.corpus
         texts = hold_out(decided, ledger, recipe.seed, corpus.held_out_fraction, corpus.held_out_max_bytes)
         require_two_texts(texts, decided, ledger)
-    book = DecisionBook(ledger, decided)
+    runs = [open_run(run, None) for run in recipe.curate.dedup.against]
+    book = DecisionBook(ledger, decided, lambda documents: document_ids(runs, documents))
     book.write(context.path, sorted(collect.path.glob("quarantine*.parquet")))
     yields = sum_yields(decision_batches(context.path, COLUMNS))
     check_identity(yields, collect.summary)
     write_json(context.path / "yields.json", yields)
     write_kept(context, book)
     return summarise(context, ledger, decided)
+
+
+def warn_of_giants(context: StageContext, decided: Decided) -> None:
+    """Say which components of similar documents are over the limit, and what became of them."""
+    for giant in decided.giants[:GIANTS_NAMED]:
+        context.emit(
+            "note",
+            message=f"{giant.documents:,} documents are connected by similarity, more than curate.dedup.max_cluster: their edges "
+            f"had to reach {giant.min_jaccard:.2f}, and {giant.kept:,} of them are kept. Look at a few before training on them",
+        )
 
 
 def cause_name(ledger: Ledger, cause: int) -> str:
@@ -202,9 +218,19 @@ def summarise(context: StageContext, ledger: Ledger, decided: Decided) -> dict[s
         "bytes_kept": sum(entry["bytes"] for entry in splits.values()),
         "splits": splits,
         "domains": domains,
+        "similar": {
+            "components": len(decided.components),
+            "largest": decided.components[:20].tolist(),
+            "giants": [asdict(giant) for giant in decided.giants],
+        },
     }
 
 
 CURATE = Stage(
-    name="curate", version=3, inputs=("collect", "score"), config=curate_config, run=run_curate, resumable=True
+    name="curate",
+    version=4,
+    inputs=("collect", "score", "compare"),
+    config=curate_config,
+    run=run_curate,
+    resumable=True,
 )

@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seedbed.corpus.chain import Judgement, judgements
+from seedbed.corpus.dedup.clusters import NONE, Giant, Merges, merge_documents
+from seedbed.corpus.dedup.exact import first_copies
+from seedbed.corpus.dedup.verify import EDGE_SCHEMA
 from seedbed.corpus.holdout import Text, choose_held_out
 from seedbed.corpus.rules.group import numeric
 from seedbed.errors import SeedbedError
@@ -22,7 +25,8 @@ KEPT, REMOVED, MERGED = 0, 1, 2  # index into decisions.VERDICTS
 
 # Causes that no threshold decides.
 EMPTY, IN_VALIDATION, EXACT_DEDUP = "empty", "in_validation", "exact_dedup"
-OTHER_CAUSES = (EMPTY, IN_VALIDATION, EXACT_DEDUP)
+NEAR_VALIDATION, NEAR_DEDUP = "near_validation", "near_dedup"
+OTHER_CAUSES = (EMPTY, IN_VALIDATION, NEAR_VALIDATION, EXACT_DEDUP, NEAR_DEDUP)
 
 
 @dataclass
@@ -69,9 +73,30 @@ class Decided:
 
     verdict: NDArray[np.int8]
     cause: NDArray[np.int16]
-    partner: NDArray[np.int64]  # document that this one is the same as; -1: none
+    partner: NDArray[np.int64]  # document that this one is the same as, beyond the last one of an earlier run; -1: none
+    similarity: NDArray[np.float64]  # to it
     split: NDArray[np.int32]  # number in `splits`, for kept documents
     splits: list[str]
+    components: NDArray[np.int64]  # documents of each component of similar documents, the largest first
+    giants: list[Giant]
+
+
+@dataclass
+class Compared:
+    """What the compare stage found, this run's documents first and those of earlier runs after them."""
+
+    ranks: NDArray[np.int64]  # the one to keep lowest; -1: not kept by an earlier run
+    known: NDArray[np.uint64]  # digests of the documents of earlier runs [documents, 2]
+    edges: NDArray[np.int64]  # [edges, 2]
+    similarities: NDArray[np.float64]
+
+
+def read_compared(folder: Path) -> Compared:
+    tables = [pq.read_table(part) for part in sorted(folder.glob("edges-*.parquet"))]
+    edges = pa.concat_tables(tables) if tables else EDGE_SCHEMA.empty_table()
+    ends = np.stack([edges.column(name).to_numpy() for name in ("a", "b")], axis=1)
+    ranks, known = np.load(folder / "ranks.npy"), np.load(folder / "known.npy")
+    return Compared(ranks, known, ends, edges.column("jaccard").to_numpy())
 
 
 def scored_parts(folder: Path) -> list[Path]:
@@ -120,42 +145,55 @@ def first_failures(table: pa.Table, rules: Iterable[Judgement]) -> NDArray[np.in
     return first
 
 
-def decide(ledger: Ledger, config: CurateConfig) -> Decided:
+def decide(ledger: Ledger, config: CurateConfig, compared: Compared) -> Decided:
     """A verdict per document. Splits drawn by hash are set later.
 
-    Named validation files are measured whole: rules spare them, and training documents equal to one of theirs go.
+    Named validation files are measured whole: rules spare them, and training documents that are the same as one of theirs go.
     """
     count = len(ledger)
     other = {name: len(ledger.rules) + at for at, name in enumerate(OTHER_CAUSES)}
     verdict, cause = np.zeros(count, np.int8), np.full(count, -1, np.int16)
-    partner = np.full(count, -1, np.int64)
     empty = ledger.num_bytes == 0
     failing = ~empty & (ledger.failed >= 0)
     cause[failing] = ledger.failed[failing]
     cause[empty] = other[EMPTY]
     verdict[empty | failing] = REMOVED
-    first = first_equal(ledger.digests, verdict == KEPT)
-    copies = (first >= 0) & (ledger.named == 0)
-    validated = copies & (ledger.named[first] != 0)
-    verdict[validated], cause[validated] = REMOVED, other[IN_VALIDATION]
-    merged = copies & ~validated if config.dedup.exact else np.zeros(count, bool)
-    verdict[merged], cause[merged] = MERGED, other[EXACT_DEDUP]
-    partner[validated | merged] = first[validated | merged]
+    merges, first = merge(ledger, config, compared, verdict == KEPT)
+    partner = np.where(ledger.named == 0, merges.into[:count], NONE)
+    same, near = partner != NONE, merges.similarity[:count]
+    copies = same & (first[:count] == first[partner])
+    own = same & (partner < count)
+    validated = own & (ledger.named[np.where(own, partner, 0)] != 0)
+    verdict[validated] = REMOVED
+    cause[validated] = np.where(copies[validated], other[IN_VALIDATION], other[NEAR_VALIDATION])
+    merged = same & ~validated & (config.dedup.exact | config.dedup.near)
+    verdict[merged] = MERGED
+    cause[merged] = np.where(copies[merged], other[EXACT_DEDUP], other[NEAR_DEDUP])
+    partner[~validated & ~merged] = NONE
     splits = [TRAIN, *ledger.named_names[1:], VALIDATION]
-    return Decided(verdict, cause, partner, ledger.named.copy(), splits)
+    return Decided(verdict, cause, partner, near, ledger.named.copy(), splits, merges.sizes, merges.giants)
 
 
-def first_equal(digests: NDArray[np.uint64], alive: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For every living document the first living one with the same digest, or -1 where it is itself the first."""
-    first = np.full(len(digests), -1, np.int64)
-    living = np.flatnonzero(alive)
-    if len(living) == 0:
-        return first
-    order = living[np.lexsort((living, digests[living, 1], digests[living, 0]))]
-    same = np.all(digests[order[1:]] == digests[order[:-1]], axis=1)
-    leaders = np.maximum.accumulate(np.where(np.concatenate([[True], ~same]), np.arange(len(order)), 0))
-    first[order[1:][same]] = order[leaders[1:][same]]
-    return first
+def merge(
+    ledger: Ledger, config: CurateConfig, compared: Compared, alive: NDArray[np.bool_]
+) -> tuple[Merges, NDArray[np.int64]]:
+    """(merges, first copy of each document) of this run's documents and those of earlier runs."""
+    count = len(ledger)
+    usable = compared.ranks != NONE
+    first = first_copies(np.concatenate([ledger.digests, compared.known]), usable, count)
+    named = np.zeros(len(first), bool)
+    named[first[:count][ledger.named != 0]] = True
+    used = ~np.all(named[compared.edges], axis=1)  # validation files stay, however alike they are
+    merges = merge_documents(
+        first,
+        compared.edges[used],
+        compared.similarities[used],
+        np.concatenate([alive, usable[count:]]),
+        compared.ranks,
+        config.dedup.min_jaccard,
+        config.dedup.max_cluster,
+    )
+    return merges, first
 
 
 def hold_out(decided: Decided, ledger: Ledger, seed: int, fraction: float, max_bytes: int) -> int:

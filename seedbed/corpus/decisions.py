@@ -5,7 +5,7 @@ that never became documents.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,12 +16,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seedbed.corpus.chain import SCORE_PREFIX
-from seedbed.corpus.decide import EMPTY, EXACT_DEDUP, IN_VALIDATION, KEPT, MERGED, OTHER_CAUSES, Decided, Ledger
+from seedbed.corpus.decide import (
+    EMPTY,
+    EXACT_DEDUP,
+    IN_VALIDATION,
+    KEPT,
+    MERGED,
+    NEAR_DEDUP,
+    NEAR_VALIDATION,
+    OTHER_CAUSES,
+    Decided,
+    Ledger,
+)
 from seedbed.corpus.records import Quarantined
 from seedbed.errors import SeedbedError
 
 VERDICTS = ("kept", "removed", "merged", "quarantined")
 GROUP_ROWS = 16_384
+KnownIds = Callable[[NDArray[np.int64]], dict[int, str]]
 
 BASE_FIELDS = [
     ("id", pa.string()),
@@ -90,9 +102,11 @@ class DecisionWriter:
 class DecisionBook:
     """Verdicts on the scored shards, as rows of the table."""
 
-    def __init__(self, ledger: Ledger, decided: Decided) -> None:
+    def __init__(self, ledger: Ledger, decided: Decided, known_ids: KnownIds = lambda documents: {}) -> None:
+        """`known_ids`: ids of documents of earlier runs, by their numbers among those."""
         self.ledger = ledger
         self.decided = decided
+        self._known_ids = known_ids
         self._reasons: dict[int, str] = {}
 
     def rows(self, shard: int) -> slice:
@@ -128,7 +142,9 @@ class DecisionBook:
     def partner_ids(self) -> dict[int, str]:
         """Ids of the documents that others are the same as."""
         wanted = np.unique(self.decided.partner[self.decided.partner >= 0])
-        ids: dict[int, str] = {}
+        beyond = len(self.ledger)
+        known = self._known_ids(wanted[wanted >= beyond] - beyond)
+        ids = {beyond + number: name for number, name in known.items()}
         for shard, path in enumerate(self.ledger.shards):
             start, stop = self.ledger.starts[shard], self.ledger.starts[shard + 1]
             here = wanted[(wanted >= start) & (wanted < stop)]
@@ -143,6 +159,7 @@ class DecisionBook:
         rows = self.rows(shard)
         verdict, cause = self.verdicts(shard), self.decided.cause[rows]
         partner, split = self.decided.partner[rows], self.decided.split[rows]
+        similarity = self.decided.similarity[rows]
         rules, reasons, merged = ([""] * len(verdict) for _ in range(3))
         splits = scored.column("split").to_pylist()
         names = scored.column("id")
@@ -150,7 +167,7 @@ class DecisionBook:
             splits[at] = self.decided.splits[split[at]]
         for at in np.flatnonzero(cause >= 0).tolist():
             other = ids.get(int(partner[at]), "")
-            rules[at], reasons[at] = self.explain(int(cause[at]), scored, at, other)
+            rules[at], reasons[at] = self.explain(int(cause[at]), scored, at, other, float(similarity[at]))
             merged[at] = other if verdict[at] == MERGED else ""
         if len(gone := np.flatnonzero(cause >= 0)):
             self._reasons[shard] = f"{names[int(gone[-1])].as_py()}: {reasons[gone[-1]]}"
@@ -164,7 +181,7 @@ class DecisionBook:
         scores = [field for field in scored.schema if field.name.startswith(SCORE_PREFIX)]
         return pa.Table.from_pydict(columns, schema=pa.schema([*BASE_FIELDS, *scores]))
 
-    def explain(self, cause: int, scored: pa.Table, at: int, other: str) -> tuple[str, str]:
+    def explain(self, cause: int, scored: pa.Table, at: int, other: str, similarity: float) -> tuple[str, str]:
         """The rule's name and the reason as a sentence."""
         if cause < len(self.ledger.rules):
             rule = self.ledger.rules[cause]
@@ -173,7 +190,9 @@ class DecisionBook:
         return name, {
             EMPTY: "nothing is left of the text after normalisation.",
             IN_VALIDATION: f"equal to the validation document {other}.",
-            EXACT_DEDUP: f"equal to {other}, which came first.",
+            NEAR_VALIDATION: f"similar to the validation document {other} (Jaccard {similarity:.3f} of word n-grams).",
+            EXACT_DEDUP: f"equal to {other}, which is kept.",
+            NEAR_DEDUP: f"similar to {other}, which is kept (Jaccard {similarity:.3f} of word n-grams).",
         }[name]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,10 @@ from seedbed.corpus.chain import apply_steps
 from seedbed.corpus.score import read_spans
 from seedbed.corpus.store import damaged
 
+Form = Literal["NFC", "NFKC", "none"]
 
-def edited_texts(part: Path, spans: Path, unicode_form: str, rows: np.ndarray) -> Iterator[tuple[int, str, str]]:
+
+def edited_texts(part: Path, spans: Path, unicode_form: Form, rows: np.ndarray) -> Iterator[tuple[int, str, str]]:
     """(row, text, url) of these rows of a shard, which are ascending. Row groups without any of them are not read.
 
     `part`: the collected documents, `spans`: what scoring marked in them. Memory: a row group's text.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from seedbed.corpus.collect import COLLECT
+from seedbed.corpus.compare import COMPARE
 from seedbed.corpus.curate import CURATE
 from seedbed.corpus.decisions import read_decision_rows
 from seedbed.corpus.score import SCORE
@@ -31,6 +32,7 @@ def prose(number: int, sentences: int = 12) -> str:
 class Curated:
     folder: RunFolder
     collect: StageOutput
+    compare: StageOutput
     curate: StageOutput
 
     @property
@@ -68,10 +70,10 @@ def curate(tmp_path: Path) -> Callable[..., Curated]:
         folder.write_recipe(recipe)
         outputs: dict[str, StageOutput] = {}
         events = EventLog(folder.events_path)
-        for stage in (COLLECT, SCORE, CURATE):
+        for stage in (COLLECT, SCORE, COMPARE, CURATE):
             outputs[stage.name] = run_stage(stage, folder, recipe, outputs, events, lambda: None, {})
         events.close()
         folder.write_index({name: output.path.name for name, output in outputs.items()})
-        return Curated(folder, outputs["collect"], outputs["curate"])
+        return Curated(folder, outputs["collect"], outputs["compare"], outputs["curate"])
 
     return run

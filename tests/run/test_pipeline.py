@@ -114,7 +114,7 @@ def test_a_changed_text_recomputes_from_its_reading_on(
 ) -> None:
     go(small_recipe(), tmp_path / "run")
     (small_corpus / "new.txt").write_text("A new text about quite other things. " * 40)
-    assert go(small_recipe(), tmp_path / "run")[:3] == ["collect", "score", "curate"]
+    assert go(small_recipe(), tmp_path / "run")[:4] == ["collect", "score", "compare", "curate"]
 
 
 def test_a_run_cut_at_any_event_ends_the_same(small_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def bucket_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs int64 [pairs, 2] within buckets of equal keys, and the size of every bucket.
 
-    Each of a bucket's `leaders` best is paired with all that rank after it. Pairs of two documents from `first_known` on are dropped.
+    Each of a bucket's `leaders` best is paired with all that rank after it. Pairs of two documents from `first_known` on are
+    dropped.
     """
     asked = ranks != LEFT_OUT
     keys, documents, ranks = keys[asked], documents[asked], ranks[asked]

@@ -48,7 +48,7 @@ def merge_documents(
 ) -> Merges:
     """Copies and near-duplicates among the documents that are alive; the best ranked are kept.
 
-    `first_copy` int64: the first document of equal text (`exact.first_copies`); `edges` int64 [edges, 2] between first copies and
+    `first_copy` int64: the first document of equal text (`exact.py`); `edges` int64 [edges, 2] between first copies and
     their Jaccard `similarities`; `alive` bool; `ranks` int64, each different, the best lowest.
     """
     documents = np.flatnonzero(alive)

@@ -3,11 +3,13 @@
 Only documents that the run kept count. Texts of earlier runs are read only where a new document shares a band with them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seedbed.corpus.decisions import decision_batches
@@ -37,11 +39,11 @@ class FinishedRun:
 
 def stage_record(run: str, name: str) -> tuple[Path, dict[str, Any]]:
     """(folder, content of its stage.json) of a finished stage. Raises InputError where there is none."""
-    folder = Path(run)
+    folder = RunFolder(Path(run))
     try:
-        stage = folder / "stages" / read_json(folder / "run.json")[name]
+        stage = folder.stages_path / folder.index()[name]
         return stage, read_json(stage / "stage.json")
-    except (OSError, KeyError, TypeError):
+    except (OSError, KeyError):
         raise InputError(
             f"curate.dedup.against: {run} holds no finished stage {name!r}: give the folder of a finished run"
         ) from None
@@ -79,14 +81,21 @@ def kept_documents(run: FinishedRun, shard: int) -> np.ndarray:
 
 
 def digests_of(scored: Path) -> np.ndarray:
-    """u8 [documents, 16] of one scored shard."""
+    """u64 [documents, 2] of one scored shard."""
     column = pq.read_table(scored, columns=["digest"]).column("digest").to_pylist()
-    return np.frombuffer(b"".join(column), np.uint8).reshape(-1, 16)
+    return np.frombuffer(b"".join(column), np.uint64).reshape(-1, 2)
 
 
-def document_id(run: FinishedRun, document: int) -> str:
-    """Id of the run's document of this number, with the run's folder before it."""
-    starts = np.cumsum([0, *run.documents])
-    shard = int(np.searchsorted(starts, document, "right")) - 1
-    column = pq.read_table(run.score / f"scored-{shard:05d}.parquet", columns=["id"]).column("id")
-    return f"{run.run}: {column[document - int(starts[shard])].as_py()}"
+def document_ids(runs: Sequence[FinishedRun], documents: np.ndarray) -> dict[int, str]:
+    """Ids of the runs' documents by number, with the run's folder before them. Numbers: the runs in order, ascending."""
+    found: dict[int, str] = {}
+    start = 0
+    for run in runs:
+        for shard, count in enumerate(run.documents):
+            here = documents[slice(*np.searchsorted(documents, [start, start + count]))]
+            if len(here):
+                column = pq.read_table(run.score / f"scored-{shard:05d}.parquet", columns=["id"]).column("id")
+                names = column.take(pa.array(here - start)).to_pylist()
+                found |= {number: f"{run.run}: {name}" for number, name in zip(here.tolist(), names, strict=True)}
+            start += count
+    return found

@@ -31,7 +31,9 @@ def wanted_rows(folder: Path, parts: int, start: int, end: int) -> np.ndarray:
 def store_shingles(
     folder: Path, shard: int, start: int, texts: Iterable[tuple[int, str]], hasher: MinHasher
 ) -> dict[str, int]:
-    """`texts`: (row in the shard, text), ascending. Writes `shingles-N.bin` (u64, a sorted set after the other) and `stored-N.npy`: int64 [documents + 1, 2], number and end."""
+    """`texts`: (row in the shard, text), ascending. Writes `shingles-N.bin` (u64, one sorted set after the other) and
+    `stored-N.npy`: int64 [1 + documents, 2], number and end.
+    """
     places = [(-1, 0)]
     with (folder / f"shingles-{shard:05d}.bin").open("wb") as file:
         for row, text in texts:

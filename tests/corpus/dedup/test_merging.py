@@ -98,8 +98,8 @@ def test_a_large_cluster_of_equal_shingles_is_reported_and_merged_all_the_same()
 def test_first_copies_are_those_of_a_dictionary(digests):
     first = {}
     expected = [first.setdefault(digest, number) for number, digest in enumerate(digests)]
-    table = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
-    assert first_copies(table).tolist() == expected
+    table = np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
+    assert first_copies(table, np.ones(len(table), bool), len(table)).tolist() == expected
 
 
 COLUMNS = {

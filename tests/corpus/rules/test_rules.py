@@ -3,14 +3,11 @@
 import math
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from seedbed.corpus.chain import SCORE_PREFIX, apply_spans, apply_steps, judgements, scoring_config
-from seedbed.corpus.decide import first_equal, first_failures
+from seedbed.corpus.decide import first_failures
 from seedbed.corpus.rules import GROUPS, load_group
 from seedbed.corpus.rules.group import Check, Rule, Span
 from seedbed.recipe.curation import STEPS, CurateConfig
@@ -117,15 +114,3 @@ def test_edits_apply_step_by_step() -> None:
     ]
     assert apply_spans(text, [spans[0][1]]) == "keep keep mail@x.org"
     assert apply_steps(text, spans) == "keep keep <EMAIL>"
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40))
-def test_the_first_of_equal_documents_is_found(documents: list[tuple[int, bool]]) -> None:
-    digests = np.array([[d, d * 7] for d, _ in documents], np.uint64).reshape(-1, 2)
-    alive = np.array([a for _, a in documents], bool)
-    expected, seen = [], {}
-    for number, (digest, living) in enumerate(documents):
-        expected.append(seen.get(digest, -1) if living else -1)
-        if living:
-            seen.setdefault(digest, number)
-    assert first_equal(digests, alive).tolist() == expected
