@@ -5,6 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from seedbed.corpus.chain import scoring_config
+from seedbed.errors import InputError
+from seedbed.recipe.curation import CurateConfig
+
 ENGLISH = "The ship left the harbour before the storm came up from the south, and nobody on the quay saw it again. " * 4
 GERMAN = "Das Schiff verließ den Hafen, bevor der Sturm aus dem Süden heraufzog, und niemand am Kai sah es wieder. " * 4
 
@@ -39,3 +45,20 @@ def test_documents_outside_go_with_a_reason_and_are_counted(tmp_path: Path, cura
     assert "adult: bad.example" in by_name["listed"]["reason"]
     assert "CC-BY-NC-4.0" in by_name["licensed"]["reason"] and "unknown" in by_name["silent"]["reason"]
     assert by_name["german"]["score.language.language"] == "de" and by_name["german"]["score.policy.licence"] == "MIT"
+
+
+def test_another_list_or_model_is_another_scoring_and_another_policy_is_not(tmp_path: Path) -> None:
+    """The files that a section names are part of what scores depend on; thresholds are not."""
+    listed = tmp_path / "adult.txt"
+    listed.write_text("bad.example\n")
+
+    def scored_by(**sections: Any) -> Any:
+        steps = ["url", "policy"]
+        return scoring_config(CurateConfig.model_validate({"steps": steps, "url": {"lists": str(listed)}, **sections}))
+
+    before = scored_by()
+    assert scored_by(policy={"licences": "permissive"}) == before
+    listed.write_text("worse.example\n")
+    assert scored_by() != before
+    with pytest.raises(InputError, match=r"curate\.classifier\.model"):
+        scoring_config(CurateConfig.model_validate({"steps": ["classifier"]}))
