@@ -64,6 +64,20 @@ def train(
     print(f'\n{out}: use it with\n  [curate.classifier]\n  model = "{out}"\n  keep_share = {keep_share}')
 
 
+@app.command()
+def contamination(
+    run: Annotated[Path, typer.Argument(help="run folder")],
+    json: JsonOption = False,
+) -> None:
+    """Which evaluation items stood in the text of a run, where, and which are left in what was kept."""
+    from json import dumps
+
+    from seedbed.corpus.decontaminate.report import contamination_text, read_contamination
+
+    report = read_contamination(run)
+    print(dumps(report, ensure_ascii=False) if json else contamination_text(report))
+
+
 def reading_lines(total: int) -> Callable[[int], None]:
     """What to call with the bytes of every record: a line on stderr every few seconds, with the rate and the time left."""
     start = time.monotonic()

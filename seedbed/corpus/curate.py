@@ -26,8 +26,12 @@ from seedbed.corpus.decide import (
     scored_parts,
 )
 from seedbed.corpus.decisions import DecisionBook, decision_batches
+from seedbed.corpus.decontaminate.index import open_index
+from seedbed.corpus.decontaminate.report import FILE as CONTAMINATION
+from seedbed.corpus.decontaminate.report import contamination_report, places_of_run
 from seedbed.corpus.dedup.index import document_ids, open_run
 from seedbed.corpus.executors import run_tasks
+from seedbed.corpus.rules import decontaminate
 from seedbed.corpus.score import PACKED, read_spans
 from seedbed.corpus.store import DocumentWriter, document_parts, read_part
 from seedbed.corpus.yields import COLUMNS, sum_yields, totals
@@ -66,6 +70,8 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     yields = sum_yields(decision_batches(context.path, COLUMNS))
     check_identity(yields, collect.summary)
     write_json(context.path / "yields.json", yields)
+    if decontaminate.STEP in recipe.curate.steps:
+        write_contamination(context)
     write_kept(context, book)
     return summarise(context, ledger, decided)
 
@@ -123,6 +129,16 @@ def require_two_texts(texts: int, decided: Decided, ledger: Ledger) -> None:
         f"the corpus has one document{left}, and some text must be held out: "
         "give more, split it, or name a validation file (corpus.validation)"
     )
+
+
+def write_contamination(context: StageContext) -> None:
+    """Which evaluation items were found, and which are left."""
+    config = context.recipe.curate
+    summary = open_index(decontaminate.index_config(config.decontaminate)).summary
+    parts = document_parts(context.inputs["collect"].path)
+    places = places_of_run(context.inputs["score"].path, parts, context.path, config)
+    report = contamination_report(places, summary, config.decontaminate.max_documents)
+    write_json(context.path / CONTAMINATION, report)
 
 
 def write_kept(context: StageContext, book: "DecisionBook") -> None:

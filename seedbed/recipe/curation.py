@@ -165,6 +165,41 @@ class CodeRules(SwitchedSection):
     min_javascript_characters_per_token: float | None = Field(default=2.6, gt=0)
 
 
+class DecontaminateConfig(SwitchedSection):
+    """Evaluation items in training text, by word n-grams (Brown et al. 2020, GPT-3, appendix C)."""
+
+    sets: tuple[str, ...] = Field(
+        default=(), description="files of evaluation items (JSON lines, MMLU's CSV), or folders"
+    )
+    ngram: int = Field(default=13, ge=2, le=64, description="words that must agree (Brown et al. 2020, appendix C)")
+    short_words: int = Field(
+        default=8, ge=2, le=64, description="items of fewer words than ngram, but so many, must agree in all (ibid.)"
+    )
+    max_items: int = Field(
+        default=20, ge=1, description="an n-gram in more items is a template or a shared passage and decides nothing"
+    )
+    ignore: tuple[str, ...] = Field(
+        default=(), description="text files, such as licences, whose n-grams decide nothing"
+    )
+    max_documents: int = Field(
+        default=10, ge=1, description="items in more documents are listed as widespread: quotations, not leaks"
+    )
+    cut: bool = Field(default=False, description="cut the words out instead of removing the document")
+    max_hits: int | None = Field(default=0, ge=0, description="n-grams of items in a document; default with cut: none")
+    max_answers: int | None = Field(default=None, ge=0, description="items found with words of their answers")
+    max_share: float | None = share(None, "words that stand in items")
+
+    @field_validator("sets", "ignore", mode="before")
+    @classmethod
+    def one_path_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def cut_text_stays(cls, values: Any) -> Any:
+        return {"max_hits": None, **values} if isinstance(values, dict) and values.get("cut") else values
+
+
 class DedupConfig(SwitchedSection):
     """Which documents count as the same, which of them stays, and which repeated parts of documents go."""
 
@@ -232,6 +267,7 @@ class CurateConfig(SwitchedSection):
     fineweb: FineWebRules = FineWebRules()
     refinedweb_lines: RefinedWebLines = RefinedWebLines()
     code: CodeRules = CodeRules()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     dedup: DedupConfig = DedupConfig()
 
     @model_validator(mode="before")

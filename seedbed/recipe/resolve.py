@@ -99,8 +99,13 @@ def make_paths_absolute(layer: dict[str, Any], base: Path) -> None:
             return path
         return str((base / Path(path).expanduser()).resolve())
 
-    for name, keys in (("corpus", ("sources", "validation")), ("tokens", ("shards", "validation"))):
-        section = layer.get(name)
+    curate = layer.get("curate")
+    decontaminate = curate.get("decontaminate") if isinstance(curate, dict) else None
+    for section, keys in (
+        (layer.get("corpus"), ("sources", "validation")),
+        (layer.get("tokens"), ("shards", "validation")),
+        (decontaminate, ("sets", "ignore")),
+    ):
         for key in keys if isinstance(section, dict) else ():
             assert isinstance(section, dict)
             items = section.get(key)

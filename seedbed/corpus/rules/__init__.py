@@ -21,6 +21,7 @@ GROUPS = {
     "fineweb": "seedbed.corpus.rules.fineweb:FINEWEB",
     "refinedweb_lines": "seedbed.corpus.rules.lines:LINES",
     "code": "seedbed.corpus.rules.code:CODE",
+    "decontaminate": "seedbed.corpus.rules.decontaminate:DECONTAMINATE",
     "scrub": "seedbed.corpus.rules.scrub:SCRUB",
 }
 

@@ -31,8 +31,8 @@ ASSIGNED_CODES = """
 """
 CALLING_CODES = frozenset(ASSIGNED_CODES.split())
 SAYS_PHONE = re.compile(
-    r"(?:(?<![\w\-])(?:tel|tele?phone|phone|ph|fone|fon|telefone?|tel[ée]fono|t[ée]l[ée]phone|t[ée]l|telefax|fax|mobile?|cell phone|"
-    r"cellular|handy|mobil|m[óo]vil|celular|cellulare|whatsapp|sms|hotline|helpline|anrufen|appelez|llame|chiamare)\b"
+    r"(?:(?<![\w\-])(?:tel|tele?phone|phone|ph|fone|fon|telefone?|tel[ée]fono|t[ée]l[ée]phone|t[ée]l|telefax|fax|mobile?|"
+    r"cell phone|cellular|handy|mobil|m[óo]vil|celular|cellulare|whatsapp|sms|hotline|helpline|anrufen|appelez|llame|chiamare)\b"
     r"|☎|📞|📱|电话|電話|전화|тел)[^\n0-9+]{0,12}$|\b(?:call|dial)(?: (?:us|me|now|at|on|to)){0,3}:? $",
     re.IGNORECASE,
 )

@@ -106,7 +106,10 @@ def test_names_hashes_and_placeholders_are_left(text: str) -> None:
 
 
 def test_a_password_in_a_url_goes_alone() -> None:
-    text = "postgres://bob:hunter2x@db.acme.com/x, https://user:password@acme.com, http://user:pass@web.com, http://u:${PASS}@acme.com, http://a.b:80/@x"
+    text = (
+        "postgres://bob:hunter2x@db.acme.com/x, https://user:password@acme.com, http://user:pass@web.com, "
+        "http://u:${PASS}@acme.com, http://a.b:80/@x"
+    )
     assert found(text) == [("password in a URL", "hunter2x")]
     assert found(text, "email") == []
 
