@@ -36,8 +36,9 @@ def read_table(name: str) -> dict[str, Any]:
 def load_tables(path: Path | None = None) -> Tables:
     """The package's tables, with the rows of the file at `path` laid over them. Raises InputError."""
     tables = {name: {row: dict(fields) for row, fields in read_table(name).items()} for name in NAMES}
+    chips, grids, prices = (tables[name] for name in NAMES)
     if path is None:
-        return Tables(**tables)
+        return Tables(chips, grids, prices)
     try:
         own = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -59,7 +60,7 @@ def load_tables(path: Path | None = None) -> Tables:
                 like = MONTHS if field == "monthly" else sample(tables[name], row, field)
                 check_kind(f"{path}: {name}.{row}.{field}", value, like)
             tables[name].setdefault(row, {}).update(fields)
-    return Tables(**tables, origin=f"the package's tables and {path}")
+    return Tables(chips, grids, prices, f"the package's tables and {path}")
 
 
 def sample(rows: dict[str, dict[str, Any]], row: str, field: str) -> Any:
