@@ -49,6 +49,75 @@ def recipe(
     show(found, plan_lines(found), json)
 
 
+def one_of(name: str, text: str) -> Any:
+    return typer.Option(f"--{name}", help=text)
+
+
+@app.command()
+def query(
+    budget: Annotated[str | None, one_of("budget-usd", "Most dollars of the programme: 100000 or 1.5M.")] = None,
+    lifetime: Annotated[str | None, one_of("lifetime-usd", "Most dollars with serving; needs --traffic.")] = None,
+    deadline: Annotated[str | None, one_of("deadline", "Most time of the final run: 36h, 14d, 3mo.")] = None,
+    energy: Annotated[str | None, one_of("energy", "Most energy of the programme at the facility: 50MWh.")] = None,
+    carbon: Annotated[str | None, one_of("carbon", "Most CO2e, location-based and embodied: 30t.")] = None,
+    water: Annotated[str | None, one_of("water", "Most water, on site and at power plants: 100m3.")] = None,
+    target_loss: Annotated[str | None, one_of("target-loss", "Find the cheapest plan that reaches this loss.")] = None,
+    devices: Annotated[int | None, one_of("chips", "Most devices.")] = None,
+    chip: Annotated[list[str] | None, one_of("chip", "Which, by the table: h100,h200. Default: h100.")] = None,
+    region: Annotated[list[str] | None, one_of("region", "Countries: FRA,USA, or any. Default: USA.")] = None,
+    start_month: Annotated[
+        int | None, one_of("start-month", "Month of start, 1 to 12, where the table has months.")
+    ] = None,
+    own: Annotated[
+        bool, one_of("own", "Devices are bought: amortised, with network, electricity and cooling.")
+    ] = False,
+    rent: Annotated[float | None, one_of("rent", "Dollars of a device for an hour, instead of the table's.")] = None,
+    price: Annotated[float | None, one_of("price-usd", "With --own: dollars of a device with its server.")] = None,
+    age_years: Annotated[float, one_of("age-years", "With --own: age of the devices at the start.")] = 0.0,
+    multiplier: Annotated[
+        float | None, one_of("multiplier", "Programme over final run, failures in: 1.5 to 5.6.")
+    ] = None,
+    pue: Annotated[float | None, one_of("pue", "Power usage effectiveness of the building.")] = None,
+    clean_share: Annotated[
+        float, one_of("clean-share", "Share of the energy that contracts make free of carbon.")
+    ] = 0.0,
+    people: Annotated[float, one_of("people", "People who work on it, paid for as long as it takes.")] = 0.0,
+    data_usd: Annotated[float | None, one_of("data-usd", "Dollars to prepare a billion tokens.")] = None,
+    law: Annotated[str | None, one_of("law", "A published law or a file of `seedbed laws fit`.")] = None,
+    unique_tokens: Annotated[
+        str | None, one_of("unique-tokens", "Tokens of the corpus, for a law of repetition.")
+    ] = None,
+    experts: Annotated[str, one_of("experts", "Mixtures of experts beside dense models: 8,32.")] = "",
+    traffic: Annotated[str | None, one_of("traffic", "Tokens to be served: 2e9/day.")] = None,
+    months: Annotated[float, one_of("months", "Months of serving.")] = 12.0,
+    growth: Annotated[float, one_of("growth", "Growth of the traffic a month: 0.05.")] = 0.0,
+    prompt: Annotated[float, one_of("prompt", "Tokens read a request.")] = 1000.0,
+    answer: Annotated[float, one_of("answer", "Tokens written a request.")] = 250.0,
+    token_ms: Annotated[float, one_of("token-ms", "Most milliseconds between tokens of an answer.")] = 50.0,
+    first_token: Annotated[float, one_of("first-token", "Most seconds to an answer's first token.")] = 2.0,
+    mfu: Annotated[float | None, one_of("mfu", "Share of the peak that a step's products reach.")] = None,
+    tables: TablesOption = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All of the Pareto set, and what pays back at which traffic.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures of it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """The best plans under any caps: money, time, devices, energy, carbon, water, or a loss to reach."""
+    from seedbed.plan.answer_text import answer_lines
+    from seedbed.plan.query import answer as find
+    from seedbed.plan.question import Question, whole_numbers
+
+    given = {name: value for name, value in locals().items() if name in Question.__dataclass_fields__}
+    given |= {"chip": tuple(chip or ()), "region": tuple(region or ()), "experts": whole_numbers("--experts", experts)}
+    found = find(Question(**given), full or html is not None)
+    if html is not None:
+        from seedbed.plan.page import write_page
+
+        write_page(html, found)
+    show(found, answer_lines(found), json)
+
+
 @app.command()
 def validate(json: JsonOption = False) -> None:
     """Recompute published costs, energy, carbon and water, and show the error of each."""

@@ -10,6 +10,9 @@ from seedbed.plan.tables import Tables, load_tables, nearest
 
 GB = 1e9
 NOT_PUBLISHED = float("nan")
+USABLE_FRACTION = 0.9  # of memory: the allocator, the libraries and fragments keep the rest; an assumption
+# what starting a collective takes however small; the order NCCL reports within a machine, an assumption
+COLLECTIVE_SECONDS = 2e-5
 
 
 @dataclass(frozen=True)

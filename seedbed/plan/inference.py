@@ -1,8 +1,8 @@
 """What it takes to serve a model: a roofline of prefill and decoding on a chip, then the cheapest servers for a load.
 
-Prefill is bound by products: 2 N_active a token and attention over half the prompt. A decoding step of a batch B reads the weights
-that B tokens touch and B caches, or makes B tokens' products, whichever takes longer; tensor parallelism adds two collectives a
-layer. A server does both in turn, so an answer's token waits for others' prompts as well.
+Prefill is bound by products: 2 N_active a token and attention over half the prompt. A decoding step of a batch B reads the
+weights that B tokens touch and B caches, or makes B tokens' products, whichever takes longer; tensor parallelism adds two
+collectives a layer. A server does both in turn, so an answer's token waits for others' prompts as well.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from seedbed.errors import InputError
-from seedbed.plan.chips import Chip
+from seedbed.plan.chips import COLLECTIVE_SECONDS, USABLE_FRACTION, Chip
 from seedbed.plan.footprint import Building, Footprint, of_energy
-from seedbed.plan.layout import COLLECTIVE_SECONDS
-from seedbed.plan.memory import USABLE_FRACTION
 from seedbed.plan.money import Terms, network_over_devices, owned_usd_hour
 from seedbed.plan.served import Served
 from seedbed.plan.tables import Tables
@@ -117,8 +115,8 @@ def serve(model: Served, chip: Chip, load: Load, terms: Terms, building: Buildin
         fastest = float(np.where(fits, token, np.inf).min()) * 1e3
         first = float(np.where(fits, np.broadcast_to(prefill, fits.shape), np.inf).min())
         raise InputError(
-            f"--token-ms {load.token_ms:g}, --first-token {load.first_token_s:g}s: {chip.name} needs {fastest:.1f} ms a token and "
-            f"{first:.2f} s for the first at least: allow that, or choose a faster device"
+            f"--token-ms {load.token_ms:g}, --first-token {load.first_token_s:g}s: {chip.name} needs {fastest:.1f} ms a token "
+            f"and {first:.2f} s for the first at least: allow that, or choose a faster device"
         )
     requests = batch / (load.answer * token)  # of one server, a second
     servers = np.maximum(1.0, np.ceil(load.requests_second * load.peak_over_mean / requests))

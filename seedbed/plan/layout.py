@@ -13,16 +13,13 @@ from math import prod
 from seedbed.errors import InputError
 from seedbed.model.arithmetic import training_flops_per_token
 from seedbed.model.config import TransformerConfig
-from seedbed.plan.chips import Chip
-from seedbed.plan.memory import USABLE_FRACTION, Memory, Work, cut_shape, estimate, stage_weights
+from seedbed.plan.chips import COLLECTIVE_SECONDS, USABLE_FRACTION, Chip
+from seedbed.plan.memory import Memory, Work, cut_shape, estimate, stage_weights
 from seedbed.recipe.layout import Divisible, Layout, check_layout
 
 # Published training of dense models on H100s reports 38 to 43% for 405B (Dubey et al. 2024, table 4) and 40 to 48% for smaller
 # ones (anchors of Megatron-LM and llm-foundry): a round figure, not measured here.
 ASSUMED_MFU = 0.4
-COLLECTIVE_SECONDS = (
-    2e-5  # what starting one takes however small; the order NCCL reports within a machine, an assumption
-)
 LONG_ROW = 32_768  # tokens of context from which rows are worth cutting; an assumption
 
 

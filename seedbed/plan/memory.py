@@ -11,9 +11,6 @@ from seedbed.model.config import TransformerConfig
 from seedbed.plan.weights import Weight, weights
 from seedbed.recipe.layout import Layout, split_layers
 
-# What the allocator, the libraries and fragments keep from the tensors; an assumption.
-USABLE_FRACTION = 0.9
-
 
 @dataclass(frozen=True)
 class Memory:

@@ -92,16 +92,21 @@ def programme_costs(
         kwh = hours * chip.server_watts / 1000
         electricity = kwh * terms.usd_kwh
         cooling = electricity * (terms.pue - 1)
-    prices = tables.prices["storage"]
-    months = np.maximum(np.asarray(days, dtype=float) / 30.4375, 1.0) * terms.multiplier
-    kept = prices["checkpoint_bytes_a_parameter"] * prices["checkpoints_kept"] * np.asarray(parameters, dtype=float)
-    gigabytes = (kept + prices["bytes_a_token"] * np.asarray(tokens, dtype=float)) / 1e9
     return Costs(
         devices=devices,
         network=network,
         electricity=electricity,
         cooling=cooling,
-        storage=gigabytes * prices["usd_gb_month"] * months,
+        storage=storage_usd(tokens, parameters, days, terms.multiplier, tables),
         data=np.asarray(tokens, dtype=float) / 1e9 * terms.data_usd_a_billion_tokens,
         staff=terms.people * terms.usd_person_year * np.asarray(days, dtype=float) * terms.multiplier / 365.25,
     )
+
+
+def storage_usd(tokens: Number, parameters: Number, days: Number, multiplier: Number, tables: Tables) -> Number:
+    """Of the text and the kept checkpoints in an object store, for as long as the programme takes, a month at least."""
+    prices = tables.prices["storage"]
+    months = np.maximum(np.asarray(days, dtype=float) / 30.4375, 1.0) * multiplier
+    kept = prices["checkpoint_bytes_a_parameter"] * prices["checkpoints_kept"] * np.asarray(parameters, dtype=float)
+    gigabytes = (kept + prices["bytes_a_token"] * np.asarray(tokens, dtype=float)) / 1e9
+    return gigabytes * prices["usd_gb_month"] * months

@@ -5,10 +5,10 @@ from typing import Any
 
 from seedbed.errors import InputError
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
-from seedbed.plan.chips import find_chip
+from seedbed.plan.chips import USABLE_FRACTION, find_chip
 from seedbed.plan.construct import construct
 from seedbed.plan.layout import ASSUMED_MFU, assess, choose
-from seedbed.plan.memory import USABLE_FRACTION, weight_bytes
+from seedbed.plan.memory import weight_bytes
 from seedbed.plan.shape import planned_config
 from seedbed.plan.tables import Tables
 from seedbed.quantities import byte_size, counted, duration, quantity

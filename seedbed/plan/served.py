@@ -47,7 +47,9 @@ class Served:
         if not self.experts:
             return self.total
         dense = self.total - self.expert_parameters
-        return dense + self.expert_parameters * experts_touched(self.experts, self.experts_per_token, batch) / self.experts
+        return (
+            dense + self.expert_parameters * experts_touched(self.experts, self.experts_per_token, batch) / self.experts
+        )
 
     @property
     def held_bytes(self) -> Number:

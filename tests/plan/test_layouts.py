@@ -8,10 +8,10 @@ import pytest
 
 from seedbed.errors import InputError
 from seedbed.model.config import ARCHITECTURES, ExpertsConfig, TransformerConfig, llama_config
-from seedbed.plan.chips import CHIPS, find_chip
+from seedbed.plan.chips import CHIPS, USABLE_FRACTION, find_chip
 from seedbed.plan.construct import construct
 from seedbed.plan.layout import choose
-from seedbed.plan.memory import USABLE_FRACTION, Work, estimate, weight_bytes
+from seedbed.plan.memory import Work, estimate, weight_bytes
 from seedbed.recipe.layout import Divisible, parse_layout
 
 SMALL = TransformerConfig(300, 4, 64, 4, 2, 96, 32)
