@@ -23,7 +23,7 @@ def answer_lines(found: dict[str, Any]) -> list[str]:
 
 def model_text(experts: int, active: float) -> str:
     size = quantity(active).strip()
-    return f"{size} dense" if experts == 1 else f"{size} active of {experts} experts"
+    return size if experts == 1 else f"{size} of {experts} experts"
 
 
 def interval(figure: dict[str, Any], show: Any) -> str:
@@ -37,10 +37,12 @@ def interval(figure: dict[str, Any], show: Any) -> str:
 def best_lines(best: dict[str, Any]) -> list[str]:
     layout, kwh, kg, litres = best["layout"], best["kwh"], best["kg"], best["litres"]
     cut = ", ".join(f"{name}={layout[name]}" for name in ("tp", "pp") if layout[name] > 1) or "no model parallelism"
+    known = "90% interval of the law" if best["loss"]["low"] is not None else "no interval: the law has none"
     lines = [
-        f"  model         {model_text(best['experts'], best['active_parameters'])}, {quantity(best['tokens'])}tokens "
+        f"  model         {model_text(best['experts'], best['active_parameters'])} active parameters, "
+        f"{quantity(best['tokens'])}tokens "
         f"({best['tokens_per_parameter']:,.0f} a parameter), {best['flops']:.3g} FLOPs",
-        f"  loss          {interval(best['loss'], lambda v: f'{v:.3f}')} nats a token, 90% interval of the law",
+        f"  loss          {interval(best['loss'], lambda v: f'{v:.3f}')} nats a token, {known}",
         f"  devices       {best['devices']:,} x {best['chip']} ({cut}), batches of {quantity(layout['batch_tokens'])}tokens: "
         f"{best['mfu']:.0%} of the peak a step, goodput {best['goodput']:.0%}",
         f"  time          {interval(best['days'], days_text)} for the final run",
@@ -104,7 +106,7 @@ def payback_lines(found: dict[str, Any]) -> list[str]:
 
 
 def front_lines(rows: list[dict[str, Any]], lifetime: bool) -> list[str]:
-    head = f"  {'loss':>6} {'model':>24} {'tokens':>8} {'devices':>14} {'days':>7} {'money':>12}"
+    head = f"  {'loss':>6} {'parameters':>20} {'tokens':>8} {'devices':>14} {'days':>7} {'money':>12}"
     lines = [
         "no plan is better in all of these",
         head + (f" {'with serving':>12}" if lifetime else "") + f" {'CO2e':>9}  region",
@@ -112,7 +114,7 @@ def front_lines(rows: list[dict[str, Any]], lifetime: bool) -> list[str]:
     for row in rows[:12]:
         days = f"{row['days']:.2g}" if row["days"] < 10 else f"{row['days']:.0f}"
         line = (
-            f"  {row['loss']:>6.3f} {model_text(row['experts'], row['active_parameters']):>24} "
+            f"  {row['loss']:>6.3f} {model_text(row['experts'], row['active_parameters']):>20} "
             f"{quantity(row['tokens']).strip():>8} "
             f"{row['devices']:>6} x {row['chip']:<5} {days:>7} {amount('usd', row['usd']):>12}"
         )

@@ -58,6 +58,13 @@ def answer(question: Question, full: bool = False) -> dict[str, Any]:
         "best": describe(best.cells, best.tokens, asked),
         "pareto": front(asked, cells, full),
     }
+    if full:
+        from seedbed.plan.pictures import grid_table, loss_curve
+
+        described = found["best"]
+        kwh = {name: figure["value"] for name, figure in described["kwh"].items()}
+        found["curve"] = loss_curve(setting.losses, described["flops"])
+        found["grids"] = grid_table(asked, kwh, described["litres"]["site"]["value"])
     if setting.load:
         found["life"] = life_of(best, asked)
         if full:
