@@ -377,7 +377,7 @@ class Recipe(Section):
     def text_or_shards(self) -> "Recipe":
         if bool(self.corpus.sources) == bool(self.tokens.shards):
             found = "both" if self.tokens.shards else "neither"
-            raise ValueError(f"give either corpus.sources or tokens.shards (found {found})")
+            raise ValueError(f"give either corpus.sources (--corpus PATH) or tokens.shards (found {found})")
         if self.tokens.shards and self.tokenizer.path is None:
             raise ValueError("tokens.shards: give tokenizer.path, the tokenizer.json that the shards were made with")
         return self
