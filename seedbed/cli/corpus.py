@@ -39,6 +39,7 @@ def train(
     max_documents: Annotated[
         int, typer.Option("--max-documents", help="Of each kind, drawn by hash.", min=1)
     ] = 200_000,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Of text, read from each source.", min=1)] = None,
     text_field: Annotated[str, typer.Option("--text-field", help="JSONL, Parquet: the field with the text.")] = "text",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
     json: JsonOption = False,
@@ -51,7 +52,10 @@ def train(
     from seedbed.corpus.classifier.train import Training, train_classifier
     from seedbed.recipe.schema import SourceConfig
 
-    groups = [[SourceConfig(path=path, text_field=text_field) for path in paths] for paths in (good, bad, pool or [])]
+    groups = [
+        [SourceConfig(path=path, text_field=text_field, max_bytes=max_bytes) for path in paths]
+        for paths in (good, bad, pool or [])
+    ]
     total = sum(expected_bytes(source) for group in groups for source in group)
     training = Training(keep_share, held_out, max_documents, seed)
     card = train_classifier(groups[0], groups[1], out, training, groups[2], reading_lines(total))

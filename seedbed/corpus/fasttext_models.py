@@ -19,8 +19,11 @@ class FastText:
 
     def __init__(self, path: Path) -> None:
         """Raises SeedbedError when the file is missing or no model."""
-        import fasttext_pybind
-
+        try:
+            import fasttext_pybind
+        except ImportError:  # as after `pip uninstall fasttext-community`, which takes the shared module along
+            remedy = "pip install --force-reinstall --no-deps fasttext-predict"
+            raise SeedbedError(f"fastText, which reads {path.name}, is not installed whole: {remedy}") from None
         self._model: Any = fasttext_pybind.fasttext()
         try:
             self._model.loadModel(str(path))

@@ -222,9 +222,8 @@ def test_any_text_has_a_score(model: Path, text: str) -> None:
 
 def test_the_command_prints_the_table_and_what_to_write_in_a_recipe(texts: dict[str, Path], tmp_path: Path) -> None:
     sources = ["--good", str(texts["good"]), "--bad", str(texts["bad"])]
-    result = CliRunner().invoke(
-        app, ["classifier", "train", *sources, "--keep-share", "0.15", "--out", str(tmp_path / "m")]
-    )
+    options = ["--max-bytes", "200000", "--held-out", "0.4", "--keep-share", "0.15", "--out", str(tmp_path / "m")]
+    result = CliRunner().invoke(app, ["classifier", "train", *sources, *options])
     assert result.exit_code == 0, result.output
     assert "precision" in result.output and "15.0%" in result.output and "<- chosen" in result.output
     assert "[curate.classifier]" in result.output

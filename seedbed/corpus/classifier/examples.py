@@ -50,8 +50,11 @@ class Examples:
 def expected_bytes(source: SourceConfig) -> int:
     """Bytes of the source's text as `gather` will hear of them, packed files counted four times: for progress only."""
     if source.path.startswith(builtin.PREFIX):
-        return builtin.text_bytes(source.path)
-    return sum(e.size * (4 if packing_of(e.location) else 1) for e in entries_of(source.path) if not e.skipped)
+        total = builtin.text_bytes(source.path)
+    else:
+        files = (entry for entry in entries_of(source.path) if not entry.skipped)
+        total = sum(file.size * (4 if packing_of(file.location) else 1) for file in files)
+    return total if source.max_bytes is None else min(total, source.max_bytes)
 
 
 def gather(groups: Sequence[Sequence[SourceConfig]], seed: int, file: Path, advance: Callable[[int], None]) -> Examples:

@@ -22,6 +22,7 @@ from seedbed.errors import InputError
 
 MAX_LISTS = 255  # a byte tells which list an entry is of
 MAX_LINE = 1 << 16  # bytes: more than any address
+MAX_URL = 8192  # characters: what follows says nothing that a list holds
 MAX_HOST = 253  # octets of a host name (RFC 1035, section 2.3.4)
 PLAIN_HOST = re.compile(r"(?!-)[a-z0-9_-]+(?:\.[a-z0-9_-]+)+")  # what most lines of most lists are
 ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -41,7 +42,7 @@ class Address(NamedTuple):
 
 def parse_url(url: str) -> Address:
     """The address of a URL with or without a scheme; ("", "") when there is no host in it. Never raises."""
-    text = url.strip()
+    text = url[:MAX_URL].strip()
     if "://" not in text[:32] and not text.startswith("//"):
         text = f"//{text}"
     try:
@@ -60,6 +61,8 @@ def normal_host(host: str) -> str:
     """Lower case, ASCII (IDNA), no trailing dot; "" for what is no host name."""
     host = host.strip().translate(LABEL_DOTS).rstrip(".").lower()
     if not host.isascii():
+        if len(host) > MAX_HOST:
+            return ""
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:

@@ -12,6 +12,7 @@ from seedbed.recipe.curation import CurateConfig
 from seedbed.recipe.judging import PolicyRules
 
 UNKNOWN = "unknown"
+MAX_CHARACTERS = 200  # of a stated licence: more is a text, not a name
 NOTHING_SAID = frozenset(
     {"", "unknown", "none", "n/a", "na", "null", "unlicensed", "noassertion", "other", "unspecified"}
 )
@@ -64,7 +65,7 @@ SPACES = re.compile(r"\s+")
 
 def licence_label(stated: str) -> str:
     """The names of a stated licence, joined by ", " where one may choose ("MIT OR Apache-2.0"); "unknown" without any."""
-    text = bare(stated)
+    text = bare(stated[:MAX_CHARACTERS])
     if text.lower() in NOTHING_SAID:
         return UNKNOWN
     if "://" in text or CC_LINK.search(text):

@@ -52,6 +52,11 @@ def test_a_licence_has_one_name(stated: str, label: str) -> None:
     assert licence_label(stated) == label
 
 
+@pytest.mark.parametrize("piece", ["cc-by-", "-", " ", "nc", "/", " or ", "(", "creativecommons.org/licenses/"])
+def test_an_endless_licence_has_a_short_name(piece: str) -> None:
+    assert len(licence_label("CC-BY" + piece * 10**5)) < 500
+
+
 @pytest.mark.parametrize(
     ("allowed", "licence", "stays"),
     [
