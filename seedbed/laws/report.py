@@ -6,7 +6,7 @@ from typing import Any
 from seedbed.errors import InputError
 from seedbed.laws.compare import Held, held_out_errors, spread_at, suited_forms
 from seedbed.laws.fit import Outliers, fit_law
-from seedbed.laws.law import Ends, Law, Optimum
+from seedbed.laws.law import Ends, Law
 from seedbed.laws.points import Points
 from seedbed.laws.text import held_text, law_json, law_text, optima_text
 
@@ -17,20 +17,19 @@ GENERAL = ("chinchilla", "tied", "kaplan")
 def fit_report(
     law: Law, points: Points, outliers: Outliers, budgets: list[float] | None, hold_out: str
 ) -> dict[str, Any]:
-    """{"law", "optima", "held_out": {"runs", "from_flops", "forms", "at_flops", "spread"} or None}."""
+    """{"law", "optima", "assumed", "held_out": {"runs", "from_flops", "forms", "at_flops", "spread"} or None}."""
     if hold_out not in ("largest", "none"):
         raise InputError(f"--hold-out: {hold_out!r}: give largest or none")
     budgets = budgets or [times * float(points.flops.max()) for times in TIMES]
-    found: dict[str, Any] = {"law": law_json(law), "optima": [optimum_of(law, points, b) for b in budgets]}
+    found: dict[str, Any] = {"law": law_json(law), "optima": [law.optimum(b, **assumed(law, points)) for b in budgets]}
+    found["assumed"] = assumed(law, points)
     found["held_out"] = held_out_of(points, outliers, budgets[-1]) if hold_out == "largest" else None
     return found
 
 
-def optimum_of(law: Law, points: Points, budget: float) -> Optimum:
-    """The best split: for a law with repetition on the most unique text of the points, with experts on their most."""
-    inputs = points.inputs
-    extra = {name: float(inputs.column(name).max()) for name in law.form.columns}
-    return law.optimum(budget, **extra)
+def assumed(law: Law, points: Points) -> dict[str, float]:
+    """What an optimum needs besides compute: unique tokens, experts or the active fraction, the most that the points have."""
+    return {name: float(points.inputs.column(name).max()) for name in law.form.columns}
 
 
 def held_out_of(points: Points, outliers: Outliers, flops: float) -> dict[str, Any] | None:
@@ -45,7 +44,8 @@ def held_out_of(points: Points, outliers: Outliers, flops: float) -> dict[str, A
 
 
 def report_text(report: dict[str, Any], law: Law) -> str:
-    blocks = [law_text(law), "compute-optimal, C = 6 N D:\n" + optima_text(report["optima"])]
+    given = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in report["assumed"].items())
+    blocks = [law_text(law), f"compute-optimal, C = 6 N D{given}:\n" + optima_text(report["optima"])]
     if held := report["held_out"]:
         blocks.append(held_text(held["forms"], held["spread"], held["at_flops"], held["from_flops"]))
     at_limit = [

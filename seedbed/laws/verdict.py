@@ -1,6 +1,7 @@
 """A ladder's law, and its prediction of the held-out run beside what that run reached."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from seedbed.laws.law import LEVEL, Ends, Law
 from seedbed.laws.points import Points, read_points
 from seedbed.laws.report import GENERAL
 from seedbed.laws.text import count, law_json, law_text, plain_json, span
+from seedbed.run.machine import describe
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,15 @@ def judge(ladder: Ladder, points: list[dict[str, Any]], folder: Path) -> dict[st
     law = fit_law(fitted, CHINCHILLA)
     law.save(folder / "law.json")
     verdicts = [verdict_of(law, fitted, point) for point in points if point["role"] != "fit"]
-    found = {"ladder": ladder.name, "law": law_json(law), "points": points, "held_out": verdicts}
+    machine = describe()
+    found = {
+        "ladder": ladder.name,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {name: machine[name] for name in ("cpu", "cores", "os", "python")},
+        "law": law_json(law),
+        "points": points,
+        "held_out": verdicts,
+    }
     write_json(folder / "ladder.json", plain_json(found))
     return {**found, "text": law_text(law)}
 

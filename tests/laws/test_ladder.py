@@ -32,7 +32,7 @@ device = "cpu"
 size = {sizes}
 tokens = {tokens}
 [held_out]
-size = "200k"
+size = "400k"
 tokens = "1024"
 """
 
@@ -110,7 +110,7 @@ def test_a_whole_ladder_ends_with_a_verdict(tmp_path: Path, small_corpus: Path) 
 
     from seedbed.cli.laws import laws
 
-    path = write_ladder(tmp_path, small_corpus, ["20k", "60k", "120k"], ["1024", "2048", "4096"])
+    path = write_ladder(tmp_path, small_corpus, ["20k", "60k", "200k"], ["1024", "2048", "4096"])
     app = Typer()
     app.add_typer(laws, name="laws")
     done = CliRunner().invoke(app, ["laws", "run", str(path), "--out", str(tmp_path / "out"), "--json"])
