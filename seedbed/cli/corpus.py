@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from seedbed.cli.redecide import redecide
 from seedbed.cli.run import JsonOption
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
 )
 classifier = typer.Typer(no_args_is_help=True, help="A quality classifier of your own, for the step `classifier`.")
 app.add_typer(classifier, name="classifier")
+app.command()(redecide)
 SECONDS_A_LINE = 5.0
 
 

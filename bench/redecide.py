@@ -1,0 +1,91 @@
+"""Seconds and memory of `seedbed corpus redecide` on a million documents of invented scores (preset fineweb's steps).
+
+python bench/redecide.py [--documents 1000000]      writes bench/results/redecide.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seedbed.corpus.redecide import Redecider, redecided_text
+from seedbed.corpus.score import scored_schema
+from seedbed.recipe.schema import Recipe
+
+SHARD = 65_536
+SETTINGS = (["gopher_quality.min_words=30"], ["gopher_quality.min_words=80"], ["fineweb.max_short_lines=0.5"])
+
+
+def write_scores(folder: Path, recipe: Recipe, documents: int) -> None:
+    """Log-normal scores around each threshold's order of magnitude; one document in eight repeats another."""
+    draw = np.random.default_rng(0)
+    schema = scored_schema(recipe.curate)
+    for shard, start in enumerate(range(0, documents, SHARD)):
+        rows = min(SHARD, documents - start)
+        text = draw.integers(0, documents * 7 // 8, rows).astype(np.uint64)
+        columns = []
+        for field in schema:
+            if field.name == "id":
+                columns.append(pa.array([f"crawl/{start + row}" for row in range(rows)]))
+            elif field.name == "digest":
+                digests = np.stack([text, text * np.uint64(0x9E3779B97F4A7C15)], axis=1)
+                columns.append(pa.FixedSizeBinaryArray.from_buffers(field.type, rows, [None, pa.py_buffer(digests.tobytes())]))
+            elif field.type == pa.int64():
+                columns.append(pa.array(draw.integers(1, 20_000, rows)))
+            elif field.type == pa.float64():
+                columns.append(pa.array(np.exp(draw.normal(-2.5, 1.5, rows)) * (1000 if "words" in field.name else 1)))
+            else:
+                labels = {"split": [""], "language": ["en", "de", ""], "source": ["crawl"]}.get(field.name, ["", "en"])
+                columns.append(pa.array(np.array(labels)[draw.integers(0, len(labels), rows)]))
+        table = pa.Table.from_arrays(columns, schema=schema)
+        pq.write_table(table, folder / f"scored-{shard:05d}.parquet", compression="zstd")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--documents", type=int, default=1_000_000)
+    documents = parser.parse_args().documents
+    recipe = Recipe.model_validate(
+        {"name": "bench", "corpus": {"sources": ["x"]}, "curate": {"preset": "fineweb"}, "train": {"steps": 1}}
+    )
+    result: dict[str, object] = {
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "date": time.strftime("%F"),
+        "documents": documents,
+        "steps": list(recipe.curate.steps),
+        "scores_a_document": sum(field.name.startswith("score.") for field in scored_schema(recipe.curate)),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_scores(folder, recipe, documents)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        decider = Redecider(sorted(folder.glob("scored-*.parquet")), recipe)
+        result["first_reading_seconds"] = round(time.perf_counter() - start, 2)
+        for settings in SETTINGS:
+            start = time.perf_counter()
+            found = decider.ask(settings)
+            answered = time.perf_counter()
+            text = redecided_text(found, decider, 5)
+            told = time.perf_counter()
+            result[settings[0]] = {
+                "decided_seconds": round(answered - start, 2),
+                "with_ids_and_sources_seconds": round(told - start, 2),
+                "kept": found.verdicts()["kept"],
+            }
+        result["more_memory_megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    print(text)
+    Path(__file__).with_name("results").joinpath("redecide.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Deciding anew from stored scores: what other thresholds would keep, without reading a word of text.
+
+The table of scores is read once and held (about 40 bytes a document); after that an answer takes as long as reading the
+columns of the changed rules, and for the same rules again not even that.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from seedbed.corpus.chain import Judgement, judgements
+from seedbed.corpus.curate import cause_name
+from seedbed.corpus.decide import KEPT, Decided, Ledger, decide, first_failures, read_ledger, scored_parts
+from seedbed.corpus.decisions import VERDICTS
+from seedbed.errors import InputError
+from seedbed.recipe.curation import CurateConfig, overlay
+from seedbed.recipe.resolve import check_keys, parse_setting, validate
+from seedbed.recipe.schema import Recipe
+from seedbed.run.folder import RunFolder
+from seedbed.run.pipeline import STAGE_NAMES, load_stage
+
+
+@dataclass(frozen=True)
+class Redecided:
+    """Two decisions on the same documents. `changed`: names of the fields, with their values before and after."""
+
+    recipe: Recipe
+    changed: dict[str, tuple[Any, Any]]
+    ledger: Ledger
+    before: Decided
+    after: Decided
+
+    def gained(self) -> NDArray[np.int64]:
+        return np.flatnonzero((self.before.verdict != KEPT) & (self.after.verdict == KEPT))
+
+    def lost(self) -> NDArray[np.int64]:
+        return np.flatnonzero((self.before.verdict == KEPT) & (self.after.verdict != KEPT))
+
+    def verdicts(self) -> dict[str, tuple[int, int]]:
+        counts = [np.bincount(decided.verdict, minlength=3).tolist() for decided in (self.before, self.after)]
+        return {name: (counts[0][at], counts[1][at]) for at, name in enumerate(VERDICTS[:3])}
+
+    def kept_bytes(self) -> tuple[int, int]:
+        sizes = self.ledger.num_bytes
+        return tuple(int(sizes[decided.verdict == KEPT].sum()) for decided in (self.before, self.after))  # type: ignore[return-value]
+
+    def rules(self) -> dict[str, tuple[int, int]]:
+        """Documents that each rule took, before and after, in the order the rules are asked."""
+        counts = [Counter(decided.cause[decided.cause >= 0].tolist()) for decided in (self.before, self.after)]
+        causes = sorted({*counts[0], *counts[1]})
+        return {cause_name(self.ledger, cause): (counts[0][cause], counts[1][cause]) for cause in causes}
+
+    def sources(self, rows: NDArray[np.int64]) -> dict[str, int]:
+        """How many of these documents are of each source."""
+        found: Counter[str] = Counter()
+        for shard, here in rows_by_shard(self.ledger, rows):
+            found.update(take(self.ledger.shards[shard], "source", here))
+        return dict(found.most_common())
+
+
+class Redecider:
+    """A run's scores, ready to be held against other thresholds."""
+
+    def __init__(self, parts: list[Path], recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.ledger = read_ledger(parts, recipe.curate)
+        self.before = decide(self.ledger, recipe.curate)
+        self._held: tuple[frozenset[int], NDArray[np.int16], pa.Table] | None = None
+
+    @classmethod
+    def of(cls, run: Path) -> "Redecider":
+        folder = RunFolder.existing(run)
+        folder.stage_path("curate")  # which says what to do where it is not finished
+        return cls(scored_parts(folder.stage_path("score")), folder.recipe())
+
+    def ask(self, settings: Iterable[str]) -> Redecided:
+        """What the recipe with these `GROUP.RULE=VALUE` would decide. Raises InputError for what is no threshold."""
+        recipe = with_settings(self.recipe, settings)
+        rules = judgements(recipe.curate)
+        failed = self.failures(rules)
+        ledger = replace(self.ledger, failed=failed, rules=rules)
+        changed = differences(self.recipe.curate.model_dump(), recipe.curate.model_dump())
+        return Redecided(recipe, changed, ledger, self.before, decide(ledger, recipe.curate))
+
+    def failures(self, rules: list[Judgement]) -> NDArray[np.int16]:
+        """The first rule that each document fails: of the unchanged rules as held, and of the changed ones."""
+        changed = frozenset(n for n, rule in enumerate(rules) if rule.threshold != self.ledger.rules[n].threshold)
+        if not changed:
+            return self.ledger.failed
+        if self._held is None or self._held[0] != changed:
+            self._held = changed, *self.hold(changed)
+        _, others, scores = self._held
+        own = first_failures(scores, [rule if n in changed else off(rule) for n, rule in enumerate(rules)])
+        own = np.where(self.ledger.named == 0, own, np.int16(-1))
+        return np.where(others < 0, own, np.where(own < 0, others, np.minimum(own, others))).astype(np.int16)
+
+    def hold(self, changed: frozenset[int]) -> tuple[NDArray[np.int16], pa.Table]:
+        """(first failures of all other rules, the columns of these rules)."""
+        wanted = [off(rule) if n in changed else rule for n, rule in enumerate(self.ledger.rules)]
+        own = sorted({self.ledger.rules[n].column for n in changed})
+        only = sorted({rule.column for rule in wanted if rule.threshold is not None} | set(own))
+        others, tables = [], []
+        # A document that an unchanged rule was the first to fail fails it still: only the others have to be asked again.
+        for shard, part in enumerate(self.ledger.shards):
+            here = slice(int(self.ledger.starts[shard]), int(self.ledger.starts[shard + 1]))
+            failed = self.ledger.failed[here]
+            again = np.isin(failed, list(changed))
+            table = pq.read_table(part, columns=only if again.any() else own)
+            tables.append(table.select(own))
+            found = failed.copy()
+            if again.any():
+                found[again] = first_failures(table.filter(pa.array(again)), wanted)
+            others.append(found)
+        spared = np.concatenate(others)
+        return np.where(self.ledger.named == 0, spared, np.int16(-1)), pa.concat_tables(tables)
+
+    def ids(self, rows: NDArray[np.int64]) -> list[str]:
+        return [
+            name
+            for shard, here in rows_by_shard(self.ledger, rows)
+            for name in take(self.ledger.shards[shard], "id", here)
+        ]
+
+
+def off(rule: Judgement) -> Judgement:
+    return replace(rule, threshold=None)
+
+
+def take(part: Path, column: str, rows: NDArray[np.int64]) -> list[str]:
+    found: list[str] = pq.read_table(part, columns=[column]).column(column).take(pa.array(rows)).to_pylist()
+    return found
+
+
+def rows_by_shard(ledger: Ledger, rows: NDArray[np.int64]) -> Iterable[tuple[int, NDArray[np.int64]]]:
+    """Documents (in order) as (shard, rows within it)."""
+    for shard in range(len(ledger.shards)):
+        start, stop = ledger.starts[shard], ledger.starts[shard + 1]
+        here = rows[(rows >= start) & (rows < stop)] - start
+        if len(here):
+            yield shard, here
+
+
+def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """The recipe with thresholds of its `curate` section changed. Raises InputError for anything else."""
+    layers = [(f"--set {setting}", parse_setting(setting.removeprefix("curate."))) for setting in settings]
+    section = recipe.curate.model_dump(mode="json")
+    for origin, layer in layers:
+        check_keys(layer, CurateConfig, origin)
+        section = overlay(section, layer)
+    values = recipe.model_dump(mode="json") | {"curate": section}
+    changed = validate(values, [(origin, {"curate": layer}) for origin, layer in layers])
+    for origin, layer in layers:
+        refuse_new_scores(recipe, changed, origin, layer)
+    return changed
+
+
+def refuse_new_scores(before: Recipe, after: Recipe, origin: str, layer: dict[str, Any]) -> None:
+    """Raise InputError where a stage before `curate` would have to run again."""
+    for name in STAGE_NAMES[: STAGE_NAMES.index("curate")]:
+        stage = load_stage(name)
+        if stage.config(before) != stage.config(after):
+            raise InputError(
+                f"{origin}: this is no threshold: the stage {name!r} depends on it, and stored scores cannot tell what it "
+                f"would give. Run the recipe with it: `seedbed run RECIPE --set curate.{origin.removeprefix('--set ')}`"
+            )
+    if not differences(before.curate.model_dump(), after.curate.model_dump()):
+        field = ".".join(leaf_of(layer))
+        raise InputError(f"{origin}: changes nothing: curate.{field} is that already, or only fills what is set")
+
+
+def leaf_of(layer: dict[str, Any]) -> list[str]:
+    [(key, value)] = layer.items()
+    return [key, *leaf_of(value)] if isinstance(value, dict) else [key]
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted names of the fields that differ, with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, old in before.items():
+        new = after[key]
+        if isinstance(old, dict):
+            found |= differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found[prefix + key] = old, new
+    return found
+
+
+def write_changed(run: Path, found: Redecided, listener: Any, command: str) -> None:
+    """Run the folder's curate stage again with the changed thresholds; later stages wait for `seedbed run --out RUN`."""
+    from seedbed.files import read_json
+    from seedbed.run.pipeline import run_pipeline
+
+    request = run / "request.json"
+    asked = read_json(request) if request.is_file() else RunFolder.existing(run).recipe().model_dump(mode="json")
+    asked |= {"curate": found.recipe.curate.model_dump(mode="json")}
+    run_pipeline(validate(asked, [(str(request), asked)]), run, listener, "curate", command)
+
+
+def redecided_json(found: Redecided, decider: Redecider, shown: int) -> dict[str, Any]:
+    sides = {"gained": found.gained(), "lost": found.lost()}
+    return {
+        "changed": {name: {"before": old, "after": new} for name, (old, new) in found.changed.items()},
+        "verdicts": {name: {"before": old, "after": new} for name, (old, new) in found.verdicts().items()},
+        "kept_bytes": dict(zip(("before", "after"), found.kept_bytes(), strict=True)),
+        "rules": {name: {"before": old, "after": new} for name, (old, new) in found.rules().items()},
+        **{
+            name: {"documents": len(rows), "sources": found.sources(rows), "ids": decider.ids(rows[:shown])}
+            for name, rows in sides.items()
+        },
+    }
+
+
+def change_rows(counts: dict[str, tuple[int, int]]) -> list[list[str]]:
+    return [
+        [name, f"{old:,}", f"{new:,}", f"{new - old:+,}" if new != old else ""] for name, (old, new) in counts.items()
+    ]
+
+
+def redecided_text(found: Redecided, decider: Redecider, shown: int) -> str:
+    """Before and after: in all, by rule, and the documents that change sides."""
+    from seedbed.corpus.yields import align, size_text
+
+    old, new = found.kept_bytes()
+    blocks = [
+        "\n".join(f"curate.{name}: {setting_text(a)} -> {setting_text(b)}" for name, (a, b) in found.changed.items()),
+        align([["", "before", "after", "change"], *change_rows(found.verdicts())])
+        + f"\ntext kept  {size_text(old)} -> {size_text(new)}",
+        align([["taken by", "before", "after", "change"], *change_rows(found.rules())]),
+    ]
+    for title, rows in (("newly kept", found.gained()), ("no longer kept", found.lost())):
+        lines = [f"{title}: {len(rows):,} document{'' if len(rows) == 1 else 's'}{by_source(found.sources(rows))}"]
+        lines += [f"  {name}" for name in decider.ids(rows[:shown])]
+        lines += [f"  and {len(rows) - shown:,} more"] if len(rows) > shown else []
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def by_source(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:6])
+    return f" ({shown})" if shown else ""
+
+
+def setting_text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)

@@ -1,0 +1,108 @@
+"""Deciding anew from stored scores gives what a run with the changed recipe gives, and refuses what is no threshold."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seedbed.cli.redecide import redecide
+from seedbed.corpus.decisions import VERDICTS
+from seedbed.corpus.redecide import Redecider, with_settings
+from seedbed.errors import InputError
+from seedbed.recipe.schema import Recipe
+
+CHANGES = [
+    ["basic.min_words=5", "basic.min_characters=20"],
+    ["basic.min_characters=450"],
+    ["curate.basic.max_top_bigram_fraction=0.12", "basic.mean_word_length=[4.5, 7]"],
+    ["basic.min_words=none", "basic.min_characters=none", "basic.max_compression_ratio=4"],
+    ["dedup.exact=false"],
+]
+
+
+@pytest.fixture
+def texts(tmp_path: Path, make_text: Any) -> list[str]:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number:02d}.txt").write_text(make_text(number % 24, 2 + number % 12) + "word " * (number % 7))
+    (folder / "bad.txt").write_bytes(b"\xff\xfe\xfd")
+    (folder / "empty.txt").write_text(" \n ")
+    return [str(folder)]
+
+
+@pytest.mark.parametrize("settings", CHANGES)
+def test_it_decides_as_a_run_with_the_changed_recipe(texts: list[str], curate: Any, settings: list[str]) -> None:
+    before = curate(texts, seed=3)
+    decider = Redecider.of(before.folder.path)
+    found = decider.ask(settings)
+    recipe = found.recipe.curate.model_dump()
+    after = curate(texts, seed=3, **recipe)
+    ids = decider.ids(np.arange(len(found.ledger)))
+    assert {name: VERDICTS[found.after.verdict[at]] for at, name in enumerate(ids)} == {
+        name: row["verdict"] for name, row in after.decisions.items() if row["verdict"] != "quarantined"
+    }
+    rules = {name: count for name, (_, count) in found.rules().items() if count}
+    lost = [row["rule"] for row in after.decisions.values() if row["verdict"] in ("removed", "merged")]
+    assert rules == {name: lost.count(name) for name in set(lost)}
+    assert found.kept_bytes()[1] == after.curate.summary["bytes_kept"]
+    kept = {name for name, row in before.decisions.items() if row["verdict"] == "kept"}
+    now = {name for name, row in after.decisions.items() if row["verdict"] == "kept"}
+    assert set(decider.ids(found.gained())) == now - kept
+    assert set(decider.ids(found.lost())) == kept - now
+    assert now != kept
+
+
+def test_asking_twice_gives_the_same_as_asking_once(texts: list[str], curate: Any) -> None:
+    path = curate(texts).folder.path
+    decider = Redecider.of(path)
+    for minimum in (100, 300, 500):
+        again = decider.ask([f"basic.min_characters={minimum}"]).after
+        fresh = Redecider.of(path).ask([f"basic.min_characters={minimum}"]).after
+        assert np.array_equal(again.cause, fresh.cause) and np.array_equal(again.verdict, fresh.verdict)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("words=white-space", "no threshold: the stage 'score' depends on it"),
+        ("steps=['basic', 'c4']", "no threshold"),
+        ("unicode_form=NFKC", "no threshold"),
+        ("basic.min_wurds=3", "did you mean basic.min_words"),
+        ("basic.min_words=many", "min_words"),
+        ("basic.min_words=30", "changes nothing"),
+    ],
+)
+def test_what_is_no_threshold_is_refused_with_a_sentence(setting: str, sentence: str) -> None:
+    recipe = Recipe.model_validate({"name": "test", "corpus": {"sources": ["x"]}, "train": {"steps": 1}})
+    with pytest.raises(InputError, match=sentence):
+        with_settings(recipe, [setting])
+
+
+def test_the_answer_names_what_changes_and_how_to_make_it_so(
+    texts: list[str], curate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = curate(texts).folder.path
+    redecide(path, ["basic.min_characters=60"], shown=3)
+    shown = capsys.readouterr().out
+    assert "curate.basic.min_characters: 200 -> 60" in shown
+    assert "basic.min_characters" in shown and "newly kept" in shown and "--write" in shown
+    redecide(path, ["basic.min_characters=60"], shown=3, json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdicts"]["kept"]["after"] - answer["verdicts"]["kept"]["before"] == answer["gained"]["documents"]
+    assert len(answer["gained"]["ids"]) == min(3, answer["gained"]["documents"])
+
+
+def test_write_curates_the_run_anew(finished_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Redecider.of(finished_run.path)
+    wanted = before.ask(["basic.min_characters=650"])
+    assert len(wanted.lost()) > 0
+    shutil.rmtree(finished_run.stage_path("tokenize"))
+    redecide(finished_run.path, ["basic.min_characters=650"], write=True)
+    assert finished_run.recipe().curate.basic.min_characters == 650
+    after = Redecider.of(finished_run.path)
+    assert np.array_equal(after.before.verdict, wanted.after.verdict)
+    assert finished_run.stage_summary("curate")["kept"] == wanted.verdicts()["kept"][1]
