@@ -1,4 +1,4 @@
-"""Seconds and memory of `seedbed corpus redecide` on a million documents of invented scores (preset fineweb's steps).
+"""Seconds and memory of `seedbed corpus redecide` on a million documents of invented scores (FineWeb's steps, MinHash edges).
 
 python bench/redecide.py [--documents 1000000]      writes bench/results/redecide.json
 """
@@ -16,11 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seedbed.corpus.decide import Compared
 from seedbed.corpus.redecide import Redecider, redecided_text
 from seedbed.corpus.score import scored_schema
 from seedbed.recipe.schema import Recipe
 
 SHARD = 65_536
+CURATE = {
+    "steps": ["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "scrub"],
+    "dedup": {"near": True},
+}
 SETTINGS = (["gopher_quality.min_words=30"], ["gopher_quality.min_words=80"], ["fineweb.max_short_lines=0.5"])
 
 
@@ -37,7 +42,9 @@ def write_scores(folder: Path, recipe: Recipe, documents: int) -> None:
                 columns.append(pa.array([f"crawl/{start + row}" for row in range(rows)]))
             elif field.name == "digest":
                 digests = np.stack([text, text * np.uint64(0x9E3779B97F4A7C15)], axis=1)
-                columns.append(pa.FixedSizeBinaryArray.from_buffers(field.type, rows, [None, pa.py_buffer(digests.tobytes())]))
+                columns.append(
+                    pa.FixedSizeBinaryArray.from_buffers(field.type, rows, [None, pa.py_buffer(digests.tobytes())])
+                )
             elif field.type == pa.int64():
                 columns.append(pa.array(draw.integers(1, 20_000, rows)))
             elif field.type == pa.float64():
@@ -49,12 +56,20 @@ def write_scores(folder: Path, recipe: Recipe, documents: int) -> None:
         pq.write_table(table, folder / f"scored-{shard:05d}.parquet", compression="zstd")
 
 
+def invented_edges(documents: int) -> Compared:
+    """One edge for every five documents, of similarities from .5 to 1."""
+    draw = np.random.default_rng(1)
+    ends = np.sort(draw.integers(0, documents, (documents // 5, 2)), axis=1)
+    ends = np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0)
+    return Compared(np.arange(documents), np.empty((0, 2), np.uint64), ends, draw.uniform(0.5, 1, len(ends)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--documents", type=int, default=1_000_000)
     documents = parser.parse_args().documents
     recipe = Recipe.model_validate(
-        {"name": "bench", "corpus": {"sources": ["x"]}, "curate": {"preset": "fineweb"}, "train": {"steps": 1}}
+        {"name": "bench", "corpus": {"sources": ["x"]}, "curate": CURATE, "train": {"steps": 1}}
     )
     result: dict[str, object] = {
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
@@ -66,9 +81,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_scores(folder, recipe, documents)
+        compared = invented_edges(documents)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = time.perf_counter()
-        decider = Redecider(sorted(folder.glob("scored-*.parquet")), recipe)
+        decider = Redecider(sorted(folder.glob("scored-*.parquet")), compared, recipe)
         result["first_reading_seconds"] = round(time.perf_counter() - start, 2)
         for settings in SETTINGS:
             start = time.perf_counter()

@@ -17,14 +17,25 @@ from numpy.typing import NDArray
 
 from seedbed.corpus.chain import Judgement, judgements
 from seedbed.corpus.curate import cause_name
-from seedbed.corpus.decide import KEPT, Decided, Ledger, decide, first_failures, read_ledger, scored_parts
+from seedbed.corpus.decide import (
+    KEPT,
+    Compared,
+    Decided,
+    Ledger,
+    decide,
+    first_failures,
+    read_compared,
+    read_ledger,
+    scored_parts,
+)
 from seedbed.corpus.decisions import VERDICTS
 from seedbed.errors import InputError
-from seedbed.recipe.curation import CurateConfig, overlay
+from seedbed.recipe.curation import STEPS, CurateConfig, overlay
 from seedbed.recipe.resolve import check_keys, parse_setting, validate
 from seedbed.recipe.schema import Recipe
 from seedbed.run.folder import RunFolder
-from seedbed.run.pipeline import STAGE_NAMES, load_stage
+
+DEDUP_THRESHOLDS = ("exact", "min_jaccard", "max_cluster")  # of `curate.dedup`: what `decide` reads
 
 
 @dataclass(frozen=True)
@@ -68,17 +79,19 @@ class Redecided:
 class Redecider:
     """A run's scores, ready to be held against other thresholds."""
 
-    def __init__(self, parts: list[Path], recipe: Recipe) -> None:
+    def __init__(self, parts: list[Path], compared: Compared, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.compared = compared
         self.ledger = read_ledger(parts, recipe.curate)
-        self.before = decide(self.ledger, recipe.curate)
+        self.before = decide(self.ledger, recipe.curate, compared)
         self._held: tuple[frozenset[int], NDArray[np.int16], pa.Table] | None = None
 
     @classmethod
     def of(cls, run: Path) -> "Redecider":
         folder = RunFolder.existing(run)
         folder.stage_path("curate")  # which says what to do where it is not finished
-        return cls(scored_parts(folder.stage_path("score")), folder.recipe())
+        compared = read_compared(folder.stage_path("compare"))
+        return cls(scored_parts(folder.stage_path("score")), compared, folder.recipe())
 
     def ask(self, settings: Iterable[str]) -> Redecided:
         """What the recipe with these `GROUP.RULE=VALUE` would decide. Raises InputError for what is no threshold."""
@@ -87,7 +100,7 @@ class Redecider:
         failed = self.failures(rules)
         ledger = replace(self.ledger, failed=failed, rules=rules)
         changed = differences(self.recipe.curate.model_dump(), recipe.curate.model_dump())
-        return Redecided(recipe, changed, ledger, self.before, decide(ledger, recipe.curate))
+        return Redecided(recipe, changed, ledger, self.before, decide(ledger, recipe.curate, self.compared))
 
     def failures(self, rules: list[Judgement]) -> NDArray[np.int16]:
         """The first rule that each document fails: of the unchanged rules as held, and of the changed ones."""
@@ -156,23 +169,29 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         section = overlay(section, layer)
     values = recipe.model_dump(mode="json") | {"curate": section}
     changed = validate(values, [(origin, {"curate": layer}) for origin, layer in layers])
-    for origin, layer in layers:
-        refuse_new_scores(recipe, changed, origin, layer)
+    refuse_other_fields(recipe, changed, layers)
     return changed
 
 
-def refuse_new_scores(before: Recipe, after: Recipe, origin: str, layer: dict[str, Any]) -> None:
-    """Raise InputError where a stage before `curate` would have to run again."""
-    for name in STAGE_NAMES[: STAGE_NAMES.index("curate")]:
-        stage = load_stage(name)
-        if stage.config(before) != stage.config(after):
-            raise InputError(
-                f"{origin}: this is no threshold: the stage {name!r} depends on it, and stored scores cannot tell what it "
-                f"would give. Run the recipe with it: `seedbed run RECIPE --set curate.{origin.removeprefix('--set ')}`"
-            )
-    if not differences(before.curate.model_dump(), after.curate.model_dump()):
+def refuse_other_fields(before: Recipe, after: Recipe, layers: list[tuple[str, dict[str, Any]]]) -> None:
+    """Raise InputError for a field that is not decided by: scores, edges or texts would be others."""
+    decided = {rule.name for rule in judgements(before.curate)} | {f"dedup.{name}" for name in DEDUP_THRESHOLDS}
+    changed = differences(before.curate.model_dump(), after.curate.model_dump())
+    for origin, layer in layers:
         field = ".".join(leaf_of(layer))
-        raise InputError(f"{origin}: changes nothing: curate.{field} is that already, or only fills what is set")
+        if field not in decided:
+            group = field.partition(".")[0]
+            why = (
+                f"the recipe has no step {group!r}"
+                if group in STEPS and group not in before.curate.steps
+                else "it is no threshold"
+            )
+            raise InputError(
+                f"{origin}: stored scores cannot tell what this would give ({why}): the documents have to be scored with it: "
+                f"`seedbed run RECIPE --out FOLDER --set curate.{origin.removeprefix('--set ').removeprefix('curate.')}`"
+            )
+        if field not in changed:
+            raise InputError(f"{origin}: curate.{field} has that value already: give another")
 
 
 def leaf_of(layer: dict[str, Any]) -> list[str]:

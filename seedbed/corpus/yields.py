@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seedbed.corpus.decide import IN_VALIDATION, NEAR_VALIDATION
 from seedbed.corpus.decisions import VERDICTS
 from seedbed.files import read_json
 
@@ -17,7 +18,7 @@ SUMS = COLUMNS[4:]
 
 COLLECT, TEXT, DEDUP = "collect", "text", "dedup"  # steps that no recipe names
 BEFORE_RULES = (COLLECT, TEXT, "empty")
-AFTER_RULES = ("in_validation", DEDUP)
+AFTER_RULES = ("validation", DEDUP)
 
 # Characters of English text per token of a 128k vocabulary: Llama Team 2024 (arXiv:2407.21783), section 3.2.
 BYTES_PER_TOKEN = 3.94
@@ -130,6 +131,8 @@ def step_of(verdict: str, rule: str) -> str:
     """The step of the waterfall that a verdict belongs to; "" for kept documents."""
     if verdict == "kept":
         return ""
+    if rule in (IN_VALIDATION, NEAR_VALIDATION):
+        return "validation"
     return {"quarantined": COLLECT, "merged": DEDUP}.get(verdict, rule.partition(".")[0])
 
 

@@ -17,7 +17,7 @@ LABELS = {
     TEXT: "markup, spaces, edits",
     "empty": "empty",
     "dedup": "duplicates",
-    "in_validation": "held-out text",
+    "validation": "as held out",
 }
 
 
