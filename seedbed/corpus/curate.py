@@ -5,6 +5,7 @@ Deciding reads no text (`decide.py`); writing repeats the edits that scoring rec
 
 from collections import Counter
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import numpy as np
 
 from seedbed.corpus import normalise
 from seedbed.corpus.chain import apply_steps
+from seedbed.corpus.cuts import find_cuts
 from seedbed.corpus.decide import (
+    ALL_CUT,
     EMPTY,
     IN_VALIDATION,
     KEPT,
     OTHER_CAUSES,
+    REMOVED,
     Decided,
     Ledger,
     decide,
@@ -38,7 +42,7 @@ from seedbed.corpus.yields import COLUMNS, sum_yields, totals
 from seedbed.errors import InputError, SeedbedError
 from seedbed.files import write_json
 from seedbed.recipe.schema import Recipe
-from seedbed.run.stages import Stage, StageContext
+from seedbed.run.stages import CHECKPOINTS, Stage, StageContext
 
 GIANTS_NAMED = 5
 DECIDING_SHARE = 0.2  # of the stage's time, measured on the embedded corpus: for progress only
@@ -64,6 +68,10 @@ def run_curate(context: StageContext) -> dict[str, Any]:
         corpus = recipe.corpus
         texts = hold_out(decided, ledger, recipe.seed, corpus.held_out_fraction, corpus.held_out_max_bytes)
         require_two_texts(texts, decided, ledger)
+    if recipe.curate.dedup.boilerplate or recipe.curate.dedup.substrings:
+        cut_repeats(context, ledger, decided)
+        if recipe.corpus.sources:
+            require_training_text(decided, ledger)
     runs = [open_run(run, None) for run in recipe.curate.dedup.against]
     book = DecisionBook(ledger, decided, lambda documents: document_ids(runs, documents))
     book.write(context.path, sorted(collect.path.glob("quarantine*.parquet")))
@@ -141,22 +149,40 @@ def write_contamination(context: StageContext) -> None:
     write_json(context.path / CONTAMINATION, report)
 
 
-def write_kept(context: StageContext, book: "DecisionBook") -> None:
-    """The kept documents of every shard, by the executor."""
-    parts = document_parts(context.inputs["collect"].path)
-    form = context.recipe.curate.unicode_form
-    tasks: list[dict[str, Any]] = [
+def shard_tasks(context: StageContext) -> list[dict[str, Any]]:
+    """A task a shard: where its documents and their spans are."""
+    return [
         {
             "part": str(part),
             "spans": str(context.inputs["score"].path / f"spans-{n:05d}.parquet"),
             "shard": n,
-            "unicode_form": form,
+            "unicode_form": context.recipe.curate.unicode_form,
             "bytes": part.stat().st_size * PACKED,
             "what": str(part),
-            "kept": book.digest(n),
         }
-        for n, part in enumerate(parts)
+        for n, part in enumerate(document_parts(context.inputs["collect"].path))
     ]
+
+
+def cut_repeats(context: StageContext, ledger: Ledger, decided: Decided) -> None:
+    """Find what of the kept documents repeats others. Documents of which nothing is left are removed."""
+
+    def run(function: str, tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+        return run_tasks(function, tasks, folder, context.execution, check_stop=context.check_stop)
+
+    taking_part = (decided.verdict == KEPT) & (ledger.named == 0)
+    rows = [np.flatnonzero(taking_part[a:b]) for a, b in pairwise(ledger.starts.tolist())]
+    work = context.path / CHECKPOINTS / "cuts"
+    left = find_cuts(shard_tasks(context), rows, context.recipe.curate.dedup, work, context.path, run)
+    decided.num_bytes[taking_part] = np.concatenate(left)
+    emptied = taking_part & (decided.num_bytes == 0)
+    decided.verdict[emptied] = REMOVED
+    decided.cause[emptied] = len(ledger.rules) + OTHER_CAUSES.index(ALL_CUT)
+
+
+def write_kept(context: StageContext, book: "DecisionBook") -> None:
+    """The kept documents of every shard, by the executor."""
+    tasks = [task | {"kept": book.digest(n)} for n, task in enumerate(shard_tasks(context))]
     total, done = sum(task["bytes"] for task in tasks), 0
     kept = removed = 0
 
@@ -174,8 +200,10 @@ def write_kept(context: StageContext, book: "DecisionBook") -> None:
 
 
 def write_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The kept documents of one part, normalised and edited as they were scored."""
+    """The kept documents of one part, normalised and edited as they were scored, without what was cut since."""
     spans = read_spans(Path(task["spans"]))
+    path = folder / f"cuts-{task['shard']:05d}.parquet"
+    cuts = read_spans(path) if path.is_file() else {}
     decisions = (
         row
         for batch in decision_batches(folder, ["verdict", "split", "language"], task["shard"])
@@ -189,7 +217,7 @@ def write_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
                 decision = next(decisions)
                 if decision["verdict"] == "kept":
                     text = normalise.normalise(row["text"], task["unicode_form"])
-                    text = apply_steps(text, spans.get(number, ()))
+                    text = apply_steps(apply_steps(text, spans.get(number, ())), cuts.get(number, ()))
                     row |= {"text": text, "split": decision["split"], "language": decision["language"]}
                     documents.add(row, len(text.encode()))
                     num_kept += 1
@@ -216,7 +244,7 @@ def summarise(context: StageContext, ledger: Ledger, decided: Decided) -> dict[s
     pairs = np.stack([ledger.domains[kept], decided.split[kept]], axis=1)
     found, where = np.unique(pairs, axis=0, return_inverse=True)
     where = where.reshape(-1)
-    sizes = np.bincount(where, weights=ledger.num_bytes[kept], minlength=len(found)).astype(np.int64)
+    sizes = np.bincount(where, weights=decided.num_bytes[kept], minlength=len(found)).astype(np.int64)
     for (domain, split), count, size in zip(
         found.tolist(), np.bincount(where, minlength=len(found)), sizes, strict=True
     ):

@@ -25,8 +25,8 @@ KEPT, REMOVED, MERGED = 0, 1, 2  # index into decisions.VERDICTS
 
 # Causes that no threshold decides.
 EMPTY, IN_VALIDATION, EXACT_DEDUP = "empty", "in_validation", "exact_dedup"
-NEAR_VALIDATION, NEAR_DEDUP = "near_validation", "near_dedup"
-OTHER_CAUSES = (EMPTY, IN_VALIDATION, NEAR_VALIDATION, EXACT_DEDUP, NEAR_DEDUP)
+NEAR_VALIDATION, NEAR_DEDUP, ALL_CUT = "near_validation", "near_dedup", "all_cut"
+OTHER_CAUSES = (EMPTY, IN_VALIDATION, NEAR_VALIDATION, EXACT_DEDUP, NEAR_DEDUP, ALL_CUT)
 
 
 @dataclass
@@ -75,6 +75,7 @@ class Decided:
     cause: NDArray[np.int16]
     partner: NDArray[np.int64]  # document that this one is the same as, beyond the last one of an earlier run; -1: none
     similarity: NDArray[np.float64]  # to it
+    num_bytes: NDArray[np.int64]  # of the text that is written, where the document is kept
     split: NDArray[np.int32]  # number in `splits`, for kept documents
     splits: list[str]
     components: NDArray[np.int64]  # documents of each component of similar documents, the largest first
@@ -171,7 +172,8 @@ def decide(ledger: Ledger, config: CurateConfig, compared: Compared) -> Decided:
     cause[merged] = np.where(copies[merged], other[EXACT_DEDUP], other[NEAR_DEDUP])
     partner[~validated & ~merged] = NONE
     splits = [TRAIN, *ledger.named_names[1:], VALIDATION]
-    return Decided(verdict, cause, partner, near, ledger.named.copy(), splits, merges.sizes, merges.giants)
+    sizes = ledger.num_bytes.copy()
+    return Decided(verdict, cause, partner, near, sizes, ledger.named.copy(), splits, merges.sizes, merges.giants)
 
 
 def merge(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from seedbed.corpus.chain import SCORE_PREFIX
 from seedbed.corpus.decide import (
+    ALL_CUT,
     EMPTY,
     EXACT_DEDUP,
     IN_VALIDATION,
@@ -47,7 +48,7 @@ BASE_FIELDS = [
     ("merged_into", pa.string()),
     ("bytes_in", pa.int64()),  # of the record as it was read
     ("bytes_text", pa.int64()),  # UTF-8 of the normalised, edited text, whatever the verdict
-    ("bytes_out", pa.int64()),  # the same where it was kept, else 0
+    ("bytes_out", pa.int64()),  # of what is written: less by what `dedup` cut, and 0 where it is not kept
 ]
 
 
@@ -175,8 +176,8 @@ class DecisionBook:
         columns |= {"split": pa.array(splits, pa.string()), "rule": pa.array(rules, pa.string())}
         columns |= {"verdict": pa.array(np.array(VERDICTS)[verdict].tolist(), pa.string())}
         columns |= {"reason": pa.array(reasons, pa.string()), "merged_into": pa.array(merged, pa.string())}
-        sizes = scored.column("bytes_out").to_numpy()
-        columns |= {"bytes_text": pa.array(sizes), "bytes_out": pa.array(np.where(verdict == KEPT, sizes, 0))}
+        sizes, written = scored.column("bytes_out").to_numpy(), self.decided.num_bytes[rows]
+        columns |= {"bytes_text": pa.array(sizes), "bytes_out": pa.array(np.where(verdict == KEPT, written, 0))}
         columns |= {name: scored.column(name) for name in scored.column_names if name.startswith(SCORE_PREFIX)}
         scores = [field for field in scored.schema if field.name.startswith(SCORE_PREFIX)]
         return pa.Table.from_pydict(columns, schema=pa.schema([*BASE_FIELDS, *scores]))
@@ -190,6 +191,7 @@ class DecisionBook:
         return name, {
             EMPTY: "nothing is left of the text after normalisation.",
             IN_VALIDATION: f"equal to the validation document {other}.",
+            ALL_CUT: "nothing is left of the text once what repeats other documents is cut.",
             NEAR_VALIDATION: f"similar to the validation document {other} (Jaccard {similarity:.3f} of word n-grams).",
             EXACT_DEDUP: f"equal to {other}, which is kept.",
             NEAR_DEDUP: f"similar to {other}, which is kept (Jaccard {similarity:.3f} of word n-grams).",

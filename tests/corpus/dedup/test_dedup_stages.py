@@ -1,5 +1,6 @@
 """Near-duplicates through the stages: merged into what is kept, explained, and the same in two crawls as in one."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,28 @@ def test_half_a_policy_is_refused(fields: dict[str, Any]) -> None:
         Recipe.model_validate(
             {"name": "x", "corpus": {"sources": ["x"]}, "curate": {"dedup": fields}, "train": {"steps": 1}}
         )
+
+
+def test_what_a_site_repeats_and_passages_that_came_before_are_cut(tmp_path: Path, curate: Any) -> None:
+    rng = random.Random(6)
+    passage = " ".join(article(rng, 60))
+    rows = [
+        {
+            "url": f"https://site.org/{n}",
+            "text": f"Home | News | Contact\n{as_text(article(rng))}All rights reserved.\n",
+        }
+        for n in range(12)
+    ]
+    rows += [{"url": "", "text": f"{as_text(article(rng))}\n{passage}\n\nEnding{n} here.\n"} for n in range(3)]
+    rows += [{"url": "", "text": passage}]
+    (tmp_path / "pages.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    done = curate([str(tmp_path / "pages.jsonl")], dedup={"boilerplate": True, "substrings": True})
+    documents, decisions = done.documents, done.decisions
+    assert not any("Home" in row["text"] or "rights" in row["text"] for row in documents.values())
+    assert sum(passage in row["text"] for row in documents.values()) == 1
+    assert sum("\n\nEnding" in row["text"] for row in documents.values()) == 3
+    assert [row["rule"] for row in decisions.values() if row["verdict"] == "removed"] == ["all_cut"]
+    assert {key: row["bytes_out"] for key, row in decisions.items() if row["verdict"] == "kept"} == {
+        key: len(row["text"].encode()) for key, row in documents.items()
+    }
+    assert done.curate.summary["bytes_kept"] == sum(len(row["text"].encode()) for row in documents.values())
