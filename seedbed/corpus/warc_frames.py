@@ -13,7 +13,7 @@ without further compression can look like that: only a shard that begins within 
 import io
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -23,6 +23,8 @@ HEADER_BYTES = 64 << 10  # a record's header block: fastwarc stops at 32 KB
 VERSION = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")
 VERSION_BYTES = 12
 CONTENT_LENGTH = re.compile(rb"\r?\ncontent-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
+TYPE = re.compile(rb"\nwarc-type[ \t]*:", re.IGNORECASE)
+ENDLESS = "a header without an end"
 HEADER_END = re.compile(rb"\r?\n\r?\n")
 DICTIONARY_MAGIC = (
     b"\x5d\x2a\x4d\x18"  # skippable frame with the dictionary of the frames that follow: IIPC's WARC in zstd
@@ -94,6 +96,7 @@ class ByteQueue:
             end = self._head + len(self._data)
             if not self._members or (not self._plain and self._members[-1][1] != member):
                 self._members.append((end, member))
+                self._forget_members()
             self._data += piece
         return True
 
@@ -119,6 +122,9 @@ class ByteQueue:
     def _drop(self, size: int) -> None:
         del self._data[:size]
         self._head += size
+        self._forget_members()
+
+    def _forget_members(self) -> None:
         while len(self._members) > 1 and self._members[1][0] <= self._head:
             self._members.popleft()
 
@@ -155,8 +161,8 @@ def read_frames(file: BinaryIO, location: str, size: int, start: int, end: int, 
     while at is not None:
         file.seek(at)
         queue = ByteQueue(unpack(file, packing, size, at) if packing else plain_pieces(file, at), packing is None)
-        yield from frames_of(queue, end, limit, size if packing is None else None)
-        if queue.damage is None:
+        finished = yield from frames_of(queue, end, limit, size if packing is None else None)
+        if finished or queue.damage is None:
             return
         broken = queue.position() if len(queue) else Position(queue.damage.member)
         found = next_clean_start(file, packing, size, queue.damage.member + 1, size)
@@ -170,35 +176,30 @@ def plain_pieces(file: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
         yield start, data
 
 
-def frames_of(queue: ByteQueue, end: int, limit: int, plain_size: int | None) -> Iterator[Framed]:
-    """Until the first clean start at or after `end`, the end of the data or its damage (`queue.damage`)."""
+def frames_of(queue: ByteQueue, end: int, limit: int, plain_size: int | None) -> Generator[Framed, None, bool]:
+    """Until the first clean start at or after `end`, which gives True, or the end of the data or its damage."""
     while True:
         while queue.peek(1) in (b"\r", b"\n"):
             queue.skip(1)
         if not len(queue):
-            return
+            return False
         position = queue.position()
-        if position.offset >= end and not position.inner and VERSION.match(queue.peek(VERSION_BYTES)):
-            return
+        if position.offset >= end and not position.inner and not isinstance(read_header(queue.peek(HEADER_BYTES)), str):
+            return True
         framed = next_frame(queue, position, limit, plain_size)
         if framed is None:
-            return
+            return False
         yield framed
 
 
 def next_frame(queue: ByteQueue, position: Position, limit: int, plain_size: int | None) -> Framed | None:
     """The record at the head of the queue; None where the damage that ends the stream begins within it."""
     head = queue.peek(HEADER_BYTES)
-    if not VERSION.match(head):
-        return gap(queue, position, f"no record begins here, but {head[:16]!r}")
-    match = HEADER_END.search(head)
-    if match is None:
-        return None if queue.damage and len(head) < HEADER_BYTES else gap(queue, position, "a header without an end", 1)
-    header = head[: match.end()]
-    lengths = CONTENT_LENGTH.findall(header)
-    if len(lengths) != 1:
-        return gap(queue, position, f"a header with {len(lengths) or 'no'} Content-Length", 1)
-    length = int(lengths[0])
+    found = read_header(head)
+    if isinstance(found, str):
+        cut_short = queue.damage is not None and len(head) < HEADER_BYTES and found == ENDLESS
+        return None if cut_short else gap(queue, position, found, 1)
+    header, length = found
     if length > limit:
         return giant(queue, position, header, length, plain_size)
     whole = queue.fill(len(header) + length)
@@ -214,6 +215,22 @@ def next_frame(queue: ByteQueue, position: Position, limit: int, plain_size: int
         return gap(queue, position, f"a record that does not end after its {length} bytes", 1)
     data = queue.take(len(header) + length)
     return Frame(position, header, data[len(header) :])
+
+
+def read_header(head: bytes) -> tuple[bytes, int] | str:
+    """(header block, bytes of content) of the record that `head` begins, or why none begins there."""
+    if not VERSION.match(head):
+        return f"no record begins here, but {head[:16]!r}"
+    match = HEADER_END.search(head)
+    if match is None:
+        return ENDLESS
+    header = head[: match.end()]
+    lengths = CONTENT_LENGTH.findall(header)
+    if len(lengths) != 1:
+        return f"a header with {len(lengths) or 'no'} Content-Length"
+    if not TYPE.search(header):
+        return "a header without a WARC-Type"
+    return header, int(lengths[0])
 
 
 def starts_record(queue: ByteQueue, at: int) -> bool:
@@ -232,8 +249,8 @@ def ends_well(queue: ByteQueue, at: int) -> bool:
     return left is not None and at <= left <= at + len(tail) - len(rest)
 
 
-def gap(queue: ByteQueue, position: Position, reason: str, skip: int = 0) -> Gap:
-    """Pass over what is no record, up to the next version line at the beginning of a line or of a member."""
+def gap(queue: ByteQueue, position: Position, reason: str, skip: int) -> Gap:
+    """Pass over `skip` bytes and what follows, up to the next version line or the next member that begins with one."""
     passed = queue.skip(skip)
     while True:
         queue.fill(SEARCH_BYTES)
@@ -268,12 +285,12 @@ def giant(queue: ByteQueue, position: Position, header: bytes, length: int, plai
 def next_clean_start(file: BinaryIO, packing: Packing | None, size: int, start: int, end: int) -> int | None:
     """The first offset in [start, end) where a record begins (packed: a member that unpacks to the beginning of one)."""
     overlap = VERSION_BYTES + 4
-    at = max(0, start - (2 if packing is None else 0))  # a plain record follows a line end
+    at = start
     while at < end:
         file.seek(at)
         window = file.read(SEARCH_BYTES + overlap)
         if packing is None:
-            starts = [m.start() + 1 for m in re.finditer(rb"\nWARC/\d\.\d{1,2}\r?\n", window)]
+            starts = [m.start() for m in VERSION.finditer(window)]
         else:
             starts = [m.start() for m in re.finditer(re.escape(packing.magic), window)]
         last = len(window) < SEARCH_BYTES + overlap
@@ -300,12 +317,7 @@ def is_record_start(file: BinaryIO, packing: Packing | None, size: int, at: int)
                     break
         except BrokenStream:
             pass
-        head = head.lstrip(b"\r\n")
-    match = HEADER_END.search(head)
-    if not match or not VERSION.match(head):
-        return False
-    header = head[: match.end()]
-    return b"WARC-Type" in header and CONTENT_LENGTH.search(header) is not None
+    return not isinstance(read_header(head), str)
 
 
 def read_dictionary(file: BinaryIO) -> Any:

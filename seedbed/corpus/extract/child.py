@@ -34,9 +34,9 @@ def read_page(data: bytes, method: str, charset: str = "", robots: str = "", tdm
 
     html, encoding = decode(data, find_encoding(data, charset))
     tree = HTMLTree.parse(html)
-    metas, items = metadata.head_of(tree)
+    metas, items = metadata.find_metas(html), list(metadata.linked_data(html))
     title, date = metadata.find_title(tree, metas), metadata.find_date(metas, items)
-    licence, opt_out = metadata.find_licence(tree, metas, items), metadata.find_opt_out(metas, robots, tdm)
+    licence, opt_out = metadata.find_licence(html, metas, items), metadata.find_opt_out(metas, robots, tdm)
     text = careful_text(html) if method == "careful" else fast_text(tree)
     return Page(well_formed(text), title, date, licence, opt_out, encoding)
 

@@ -22,6 +22,7 @@ from seedbed.corpus.records import Document, Quarantined, Record, well_formed
 from seedbed.errors import InputError, SeedbedError
 from seedbed.recipe.extraction import ExtractConfig
 
+COMMAND = ["-m", "seedbed.corpus.extract.child"]
 BATCH_PAGES = 32
 BATCH_BYTES = 4 << 20  # of pages: what lies in memory on either side
 CHILD_BYTES = (
@@ -102,12 +103,12 @@ class PageReader:
 
     def _begin(self) -> "subprocess.Popen[bytes]":
         config = self._config
-        command = [sys.executable, "-m", "seedbed.corpus.extract.child", config.method, str(config.max_seconds)]
+        command = [sys.executable, *COMMAND, config.method, str(config.max_seconds), str(CHILD_BYTES)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with tempfile.TemporaryFile() as errors:
             # A session of its own: Ctrl-C is for the parent, and a page that it would cut short must not count as broken.
             child = subprocess.Popen(
-                [*command, str(CHILD_BYTES)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                 env=environment, start_new_session=True,
             )  # fmt: skip
             self._child = child

@@ -1,4 +1,6 @@
-"""Title, date, licence and opt-out signals of a parsed page.
+"""Title, date, licence and opt-out signals of a page, from the tags that state them.
+
+The tags are found by pattern: asking the parsed tree for them one by one takes as long as parsing the page did.
 
 Signals, each a word of the column `opt_out`: `noindex` (robots meta, X-Robots-Tag; the word `none` implies it), `noai` and
 `noimageai` (the words that DeviantArt proposed in 2022 and others took up), `tdm` (TDM Reservation Protocol, W3C community
@@ -8,6 +10,7 @@ report of 2024: `tdm-reservation` is 1). A directive for one named robot is not 
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 from seedbed.corpus.licences import creative_commons
@@ -20,28 +23,48 @@ TITLES = ("og:title", "twitter:title", "dc.title")
 DATES = ("article:published_time", "datepublished", "date", "dc.date", "dcterms.created", "dc.date.issued", "pubdate")
 LICENCES = ("dc.rights", "dcterms.license", "dcterms.rights", "dc.license", "license", "licence", "rights")
 DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?)?")
-LD_BYTES = 1 << 18  # of JSON-LD: more is a shop's catalogue
+BODY = re.compile(r"<body\b", re.IGNORECASE)
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+META = re.compile(r"<meta\s([^>]+)>", re.IGNORECASE)
+ATTRIBUTE = re.compile(r"([a-zA-Z:-]{1,40})\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+LINKED_DATA = re.compile(
+    r"<script\b[^>]{0,400}?application/ld\+json[^>]{0,400}>(.*?)</script", re.IGNORECASE | re.DOTALL
+)
+HEAD_CHARACTERS = 1 << 17  # where a head without a body's tag is taken to end
+TAG_CHARACTERS = 4096
+LD_CHARACTERS = 1 << 18  # of JSON-LD: more is a shop's catalogue
 SPACES = re.compile(r"\s+")
 TITLE_CHARACTERS = 300
 
 
-def head_of(tree: Any) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """(meta tags by lower-case name, the first of each; JSON-LD objects). `tree`: a resiliparse HTMLTree."""
+def find_metas(html: str) -> dict[str, str]:
+    """Meta tags of the head by lower-case name, the first of each; those named robots together."""
+    end = BODY.search(html)
+    head = COMMENT.sub("", html[: min(end.start() if end else HEAD_CHARACTERS, HEAD_CHARACTERS)])
     metas: dict[str, str] = {}
-    for element in tree.document.query_selector_all("meta[content]"):
-        name = element.getattr("name") or element.getattr("property") or element.getattr("itemprop") or ""
-        name, content = name.strip().lower(), (element.getattr("content") or "").strip()
+    for tag in META.findall(head):
+        attributes = read_attributes(tag)
+        name = attributes.get("name") or attributes.get("property") or attributes.get("itemprop") or ""
+        name, content = name.strip().lower(), attributes.get("content", "").strip()
         if name == "robots" and name in metas:
             metas[name] += f",{content}"
         elif name and content:
             metas.setdefault(name, content)
-    return metas, list(linked_data(tree))
+    return metas
 
 
-def linked_data(tree: Any) -> Iterator[dict[str, Any]]:
-    for element in tree.document.query_selector_all('script[type="application/ld+json"]'):
-        text = element.text
-        if len(text) > LD_BYTES:
+def read_attributes(tag: str) -> dict[str, str]:
+    """Of a start tag's inside: `name="robots" content=noai`."""
+    found: dict[str, str] = {}
+    for name, double, single, bare in ATTRIBUTE.findall(tag[:TAG_CHARACTERS]):
+        found.setdefault(name.lower(), unescape(double or single or bare))
+    return found
+
+
+def linked_data(html: str) -> Iterator[dict[str, Any]]:
+    """Objects of the page's JSON-LD."""
+    for text in LINKED_DATA.findall(html) if "ld+json" in html else ():
+        if len(text) > LD_CHARACTERS:
             continue
         try:
             value = json.loads(text, strict=False)
@@ -55,7 +78,7 @@ def linked_data(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def find_title(tree: Any, metas: dict[str, str]) -> str:
-    title = next((metas[name] for name in TITLES if metas.get(name)), "") or (tree.title or "")
+    title = next((metas[name] for name in TITLES if metas.get(name)), "") or tree.title or ""
     return well_formed(SPACES.sub(" ", title).strip())[:TITLE_CHARACTERS]
 
 
@@ -75,12 +98,13 @@ def clean_date(text: str) -> str:
     return match[0].replace(" ", "T")
 
 
-def find_licence(tree: Any, metas: dict[str, str], items: list[dict[str, Any]]) -> str:
+def find_licence(html: str, metas: dict[str, str], items: list[dict[str, Any]]) -> str:
     """The licence of the page as a whole: rel=license, meta tags, JSON-LD. Creative Commons as SPDX, others as they stand."""
-    stated = [
-        element.getattr("href") or ""
-        for element in tree.document.query_selector_all('a[rel~="license"], link[rel~="license"]')
-    ]
+    stated = []
+    for tag in tags_around(html, "license"):
+        attributes = read_attributes(tag)
+        if "license" in attributes.get("rel", "").lower().split():
+            stated.append(attributes.get("href", ""))
     stated += [metas[name] for name in LICENCES if metas.get(name)]
     for item in items:
         value = item.get("license")
@@ -90,6 +114,16 @@ def find_licence(tree: Any, metas: dict[str, str], items: list[dict[str, Any]]) 
     known = next((name for text in stated if (name := creative_commons(text))), "")
     other = next((text for text in stated if re.match(r"https?://\S{4,200}$", text)), "")
     return well_formed(known or other)
+
+
+def tags_around(html: str, word: str) -> Iterator[str]:
+    """The insides of tags that hold `word`."""
+    at = html.find(word)
+    while at >= 0:
+        start, end = html.rfind("<", max(0, at - TAG_CHARACTERS), at), html.find(">", at, at + TAG_CHARACTERS)
+        if start >= 0 and end >= 0 and ">" not in html[start:at]:
+            yield html[start + 1 : end]
+        at = html.find(word, max(at, end) + 1)
 
 
 def find_opt_out(metas: dict[str, str], robots: str, tdm: str) -> str:
