@@ -6,6 +6,10 @@ together. Seeing the candidate with a single run's noise s leaves of the target'
     Var(g | f) = Var(g) - Cov(f, g)^2 / (Var(f) + s^2)
 
 (exact where f and g are jointly normal). No derivative is taken, so an exponent that the points hardly bound does no harm.
+
+Alone, that rule sends one to the smallest runs, where the form's terms are largest, as if the form were true. So each run is also
+off the law by a discrepancy d that runs of like compute share, Cov(d, d') = a^2 exp(-|ln C - ln C'| / MEMORY), with a^2 what the
+law's widening asks for beyond the bootstrap (Kennedy and O'Hagan 2001 in its simplest form); 0 where its intervals held.
 """
 
 import math
@@ -19,6 +23,7 @@ from seedbed.laws.law import Law
 
 SIZES, LENGTHS = 40, 40
 REACH = 4.0  # how far beyond the sizes, tokens and tokens per parameter of the points a candidate may go
+MEMORY = math.log(10.0)  # a decade of compute: an assumption, there are never enough points to fit it
 ENOUGH = 0.5  # of the narrowing that the whole budget can buy: among such candidates the best per FLOP is proposed
 
 
@@ -54,9 +59,11 @@ def next_run(law: Law, budget: float, target_params: float, target_tokens: float
     seen = law.form.log_loss(law.draws, inputs)
     wanted = law.form.log_loss(law.draws, make_inputs(target_params, target_tokens))[:, 0]
     noise = float(np.mean(law.residuals**2))
-    left = variance_left(seen, wanted, noise)
-    before = float(wanted.var())
     cost = 6 * params * tokens
+    missed = discrepancy_variance(law, noise)
+    shared = missed * np.exp(-np.abs(np.log(cost / (6 * target_params * target_tokens))) / MEMORY)
+    left = variance_left(seen, wanted, noise, missed, shared)
+    before = float(wanted.var()) + missed
     gain = before - left
     most = int(gain.argmax())
     enough = gain >= ENOUGH * gain[most]
@@ -72,12 +79,23 @@ def next_run(law: Law, budget: float, target_params: float, target_tokens: float
     return Proposal(target_params, target_tokens, target_loss, math.sqrt(before), candidate(best), candidate(most))
 
 
-def variance_left(seen: Array, wanted: Array, noise: float) -> Array:
-    """Of `wanted` [B], after each column of `seen` [B, P] was observed with noise of this variance: [P]."""
+def variance_left(seen: Array, wanted: Array, noise: float, missed: float = 0.0, shared: Array | float = 0.0) -> Array:
+    """Of `wanted` [B], after each column of `seen` [B, P] was observed with noise of this variance: [P].
+
+    Both are off by a discrepancy of variance `missed`, of which `shared` [P] is common to them.
+    """
     centered = seen - seen.mean(0)
-    shared = (centered * (wanted - wanted.mean())[:, None]).mean(0)
-    left: Array = wanted.var() - shared**2 / (centered.var(0) + noise)
+    together = (centered * (wanted - wanted.mean())[:, None]).mean(0) + shared
+    left: Array = wanted.var() + missed - together**2 / (centered.var(0) + missed + noise)
     return np.maximum(left, 0.0)
+
+
+def discrepancy_variance(law: Law, noise: float) -> float:
+    """(w^2 - 1) times a prediction's variance at the largest of the points, w the law's widening."""
+    assert law.fitted is not None
+    params = law.fitted.params[1]
+    largest = make_inputs(params, law.fitted.flops[1] / 6 / params)
+    return (law.widening**2 - 1) * (float(law.form.log_loss(law.draws, largest).var()) + noise)
 
 
 def candidates(law: Law, budget: float) -> tuple[Array, Array]:

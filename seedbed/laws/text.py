@@ -12,6 +12,8 @@ from seedbed.laws.law import LEVEL, Ends, Law, Optimum
 from seedbed.laws.power import PowerLaw
 from seedbed.quantities import quantity
 
+LITTLE = 0.05  # of the variance: less is not worth a run
+
 
 def count(value: float) -> str:
     """1.4e12 -> '1.4T': parameters and tokens as the field writes them."""
@@ -79,6 +81,22 @@ def proposal_text(found: Proposal) -> str:
         rows.append(candidate_row("narrows most", found.most))
     target = f"target: {count(found.target_params)} parameters on {count(found.target_tokens)} tokens"
     return "\n".join([f"{target}, predicted loss {found.target_loss:.4f}", "", align(rows), "", reason(found)])
+
+
+def candidate_row(name: str, run: Candidate) -> list[str]:
+    sizes = [count(run.params), count(run.tokens), f"{run.flops:.3g}"]
+    return [name, *sizes, f"{run.loss:.4f}", f"+-{run.after:.2%}"]
+
+
+def reason(found: Proposal) -> str:
+    gain = 1 - found.best.after**2 / found.before**2
+    line = (
+        f"the next run takes {gain:.0%} of the variance at the target (one standard deviation is shown): the most per FLOP "
+        "among the runs that take at least half of what the budget can"
+    )
+    if gain < LITTLE:
+        line += "\nno single run in this budget tells much more about the target: runs nearer to its compute would"
+    return line
 
 
 def candidate_row(name: str, run: Candidate) -> list[str]:
