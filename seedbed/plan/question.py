@@ -1,13 +1,14 @@
 """What a user asks of the planner, from text with units to a setting to search in and the caps of the search."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 from seedbed.errors import InputError
 from seedbed.laws import PUBLISHED, Law, load_law
 from seedbed.plan import units
-from seedbed.plan.chips import Chip, find_chip
+from seedbed.plan.calibration import read_records
+from seedbed.plan.chips import Chip, find_chip, known_chip
 from seedbed.plan.footprint import Building
 from seedbed.plan.frontier import Setting
 from seedbed.plan.grids import find_grid
@@ -179,7 +180,19 @@ def chips_of(question: Question, tables: Tables, said: list[str]) -> tuple[Chip,
         if question.energy or question.carbon or question.water:
             for need in ("watts", "server_factor", "mean_draw"):
                 chip.need(need)
+    if question.mfu is None:
+        found = {name: measured(chip, said) for name, chip in found.items()}
     return tuple(found.values())
+
+
+def measured(chip: Chip, said: list[str]) -> Chip:
+    """With the share of the peak that runs on such a device reached here, where there were any."""
+    shares = [r.mfu_datasheet for r in read_records() if r.mfu_datasheet and known_chip(r.device) == chip.name]
+    if not shares:
+        return chip
+    share = sorted(shares)[len(shares) // 2]
+    said.append(f"{chip.name} at {share:.0%} of its peak, as {len(shares)} of your runs on it did")
+    return replace(chip, mfu=share)
 
 
 def terms_of(question: Question, chip: Chip, tables: Tables, said: list[str]) -> Terms:

@@ -277,11 +277,39 @@ def receipt_section(data: RunData) -> str:
         lead += f" {goodput:.0%} of the time went into steps of the model that came out (goodput)."
     parts = [cost_table(receipt["cost"]), "<h3>Stages</h3>", stage_bars(receipt["stages"]), "<h3>Machine</h3>"]
     parts += [machine_table(machine) for machine in receipt["machines"]]
+    parts += plan_parts(receipt.get("plan", {}))
     parts += ["<h3>SHA-256</h3>", hash_table(receipt)]
     if receipt["interventions"]:
         rows = [[esc(item["time"]), esc(item["stage"]), esc(item["what"])] for item in receipt["interventions"]]
         parts += ["<h3>What happened on the way</h3>", table(["time", "stage", "what"], rows, numeric=0)]
     return section("receipt", "Receipt", lead, *parts)
+
+
+def plan_parts(plan: dict[str, Any]) -> list[str]:
+    """What the planner would have said before the run, beside what happened."""
+    if not plan:
+        return []
+    rows = [
+        [
+            PLANNED[name][0],
+            "unknown" if row["planned"] is None else PLANNED[name][1](row["planned"]),
+            "unknown" if row["actual"] is None else PLANNED[name][1](row["actual"]),
+            "" if row["error"] is None else f"{row['error']:+.0%}",
+        ]
+        for name, row in plan["figures"].items()
+    ]
+    shown = table(["", "planned", "actual", "error"], rows, numeric=3)
+    return ["<h3>Planned and actual</h3>", f'<p class="lead">Planned from {esc(plan["basis"])}.</p>', shown]
+
+
+PLANNED: dict[str, tuple[str, Any]] = {
+    "step_seconds": ("a step", lambda v: f"{v:.3g} s"),
+    "training_seconds": ("training", duration),
+    "watts": ("power", lambda v: f"{v:.3g} W"),
+    "joules": ("energy", lambda v: energy(v)),
+    "goodput": ("goodput", lambda v: f"{v:.0%}"),
+    "loss": ("training loss", lambda v: f"{v:.3f}"),
+}
 
 
 def cost_table(cost: dict[str, Any]) -> str:

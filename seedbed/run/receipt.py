@@ -9,6 +9,7 @@ from typing import Any
 import seedbed
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json, sha256_file, write_json, write_text
+from seedbed.plan.calibration import keep_record, planned_against_actual, read_records, record_of
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import total_cost
 from seedbed.run.events import scores_of
@@ -46,6 +47,9 @@ def build_receipt(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
         "command": "seedbed run recipe.toml --out again",
         "command_note": "run in the folder of this receipt; recipe.toml holds every value, measured ones included",
     }
+    record = record_of(receipt, recipe, events)
+    if record is not None:
+        receipt["plan"] = planned_against_actual(record, read_records(), recipe, events[0]["time"])
     if "evaluate" in records:
         scores = read_json(folder.stage_path("evaluate") / "evaluation.json")
         name, receipt_scores = scores_of(scores)
@@ -227,6 +231,9 @@ def write_report(folder: RunFolder) -> None:
 
     recipe = folder.recipe()
     receipt = build_receipt(folder, recipe)
+    record = record_of(receipt, recipe, folder.events())
+    if record is not None and receipt["finished"]:
+        keep_record(record)  # the next plan on this machine knows of this run
     try:
         write_json(folder.receipt_path, receipt)
         write_text(folder.report_path, render(gather(folder, recipe, receipt)))
