@@ -1,10 +1,12 @@
 """A classifier of one's own: it separates on documents it never saw, says how well, and is the same twice."""
 
 import json
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from seedbed.corpus.classifier.examples import BAD, GOOD, distinct, gather
 from seedbed.corpus.classifier.metrics import area_under_curve, at_threshold, quantiles, share_above, threshold_for
 from seedbed.corpus.classifier.text import model_text
 from seedbed.corpus.classifier.train import CARD_FILE, MODEL_FILE, Training, train_classifier
+from seedbed.corpus.fasttext_models import FastText
 from seedbed.corpus.records import Document
 from seedbed.corpus.rules import load_group
 from seedbed.corpus.view import TextView
@@ -186,6 +189,19 @@ def test_a_folder_that_is_no_classifier_is_refused(model: Path, tmp_path: Path, 
         (tmp_path / CARD_FILE).write_text("{}" if spoil == "card" else json.dumps(card))
     with pytest.raises(SeedbedError, match="seedbed corpus classifier train"):
         load_group("classifier").start(ClassifierRules(model=str(tmp_path)), CurateConfig())
+
+
+def test_a_reader_of_models_alone_is_told_what_to_install(
+    model: Path, texts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fasttext-predict and fasttext-community install one module: the former has nothing to train with."""
+    monkeypatch.setitem(sys.modules, "fasttext", ModuleType("fasttext"))
+    with pytest.raises(SeedbedError, match=r"seedbed\[classifier\]"):
+        train_classifier(source(texts["good"]), source(texts["bad"]), tmp_path / "m", SMALL())
+    assert FastText(model / MODEL_FILE).predict("in the beginning", 2)  # reading needs neither
+    monkeypatch.setitem(sys.modules, "fasttext_pybind", None)
+    with pytest.raises(SeedbedError, match="fasttext-predict"):
+        FastText(model / MODEL_FILE)
 
 
 # In a recipe
