@@ -35,7 +35,9 @@ from seedbed.errors import InputError
 from seedbed.files import publish_folder, read_json, sha256_file, sha256_json, write_json
 
 VERSION = 1
-FILTER_BITS_EACH = 8  # of an n-gram, or up to twice as many: one in eight to sixteen foreign n-grams passes
+FILTER_BITS_EACH = (
+    8  # of an n-gram, and no filter below 2^20: few foreign n-grams pass, and a small table stays in the cache
+)
 CHUNK = 1 << 19  # n-grams looked at together
 SHOWN_COMMON = 50
 
@@ -268,7 +270,7 @@ def ignored_hashes(builder: Builder) -> NDArray[np.uint64]:
 
 def make_filter(hashes: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Bits, a power of two in number, at least FILTER_BITS_EACH for each hash; set where a hash's low bits point."""
-    size = 1 << max(10, (len(hashes) * FILTER_BITS_EACH - 1).bit_length())
+    size = 1 << max(20, (len(hashes) * FILTER_BITS_EACH - 1).bit_length())
     bits = np.zeros(size, np.bool_)
     bits[hashes & np.uint64(size - 1)] = True
     return np.packbits(bits, bitorder="little")

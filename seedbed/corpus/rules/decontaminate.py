@@ -25,9 +25,6 @@ class Decontaminate:
             spans = sorted([*spans, *cuts(found.passages)], key=lambda span: span.start)
         return [float(found.hits), float(found.items), float(found.answers), found.share], spans
 
-    def explain(self, view: TextView, facts: Facts, rule: str) -> list[Span]:
-        return [span for span in self.examine(view, facts)[1] if span.replacement is None]
-
 
 def cuts(passages: list[Passage]) -> list[Span]:
     """The passages of all items, in order, those that overlap taken together."""

@@ -36,9 +36,6 @@ class Scrub:
         characters = sum(span.end - span.start for span in spans)
         return [*scores, float(characters), 1000 * len(found) / max(1, len(view.text))], spans
 
-    def explain(self, view: TextView, facts: Facts, rule: str) -> list[Span]:
-        return self.examine(view, facts)[1]
-
 
 def start(section: ScrubConfig, config: CurateConfig) -> Scrub:
     return Scrub(section)
