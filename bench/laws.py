@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from seedbed.files import write_json
-from seedbed.laws import PUBLISHED, read_points
+from seedbed.laws import PUBLISHED, Points, read_points
 from seedbed.laws.compare import held_out_errors
 from seedbed.laws.design import next_run
 from seedbed.laws.fit import Outliers, best_fit, fit_law
@@ -36,6 +36,17 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, round(time.perf_counter() - start, 3)
 
 
+def covered(points: Points, share: float) -> dict[str, float]:
+    """The share of the largest runs inside a law of the rest, with plain intervals and as the rest's own largest widen them."""
+    rest, largest = points.split_largest(share)
+    found = {}
+    for name, calibrate in (("plain", False), ("widened", True)):
+        law = fit_law(rest, CHINCHILLA, Outliers(5), 300, calibrate=calibrate)
+        low, high = law.ends(largest.inputs, 0.9)
+        found[name] = round(float(((low <= largest.loss) & (largest.loss <= high)).mean()), 3)
+    return found
+
+
 def main() -> None:
     default = Path(__file__).resolve().parents[2] / "shared" / "data" / "laws"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -51,6 +62,7 @@ def main() -> None:
     law, fit_seconds = timed(lambda: fit_law(chinchilla, CHINCHILLA, five, options.bootstraps))
     everything, _, _ = best_fit(CHINCHILLA, chinchilla)
     held = held_out_errors(chinchilla, [CHINCHILLA, TIED, KAPLAN], five)
+    coverage = {share: covered(chinchilla, share) for share in (0.1, 0.2, 0.3)}
     proposal, next_seconds = timed(lambda: next_run(law, 1e21, 7e10, 1.4e12))
 
     llama = analyse(read_points(options.data / "extract_llama_3_isoflops.csv", ["condition=raw_loss"]))
@@ -89,6 +101,7 @@ def main() -> None:
             "covariance": np.cov(law.draws.T).tolist(),
             "residuals_68%": float(np.quantile(np.abs(law.residuals), 0.683)),
             "held_out_largest": held,
+            "held_out_inside_90%": coverage,
             "next_run": proposal,
         },
         "llama_3": {"tokens": llama.tokens, "golden": "0.299 C^0.537", "bias": llama.bias},

@@ -99,19 +99,6 @@ def reason(found: Proposal) -> str:
     return line
 
 
-def candidate_row(name: str, run: Candidate) -> list[str]:
-    sizes = [count(run.params), count(run.tokens), f"{run.flops:.3g}"]
-    return [name, *sizes, f"{run.loss:.4f}", f"+-{run.after:.2%}"]
-
-
-def reason(found: Proposal) -> str:
-    gain = 1 - found.best.after**2 / found.before**2
-    return (
-        f"the next run takes {gain:.0%} of the variance at the target (one standard deviation is shown): the most per FLOP "
-        "among the runs that take at least half of what the budget can"
-    )
-
-
 def isoflop_text(found: IsoFlop) -> str:
     rows = [["compute", "points", "parameters", "tokens", "loss", ""]]
     for m in found.minima:
