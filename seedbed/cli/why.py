@@ -14,7 +14,8 @@ def why(
     """Why a document was kept, removed, merged or quarantined, with every score."""
     from json import dumps
 
-    from seedbed.corpus.inspect import explain, explanation_json, explanation_text
+    from seedbed.corpus.inspect import explain
+    from seedbed.corpus.inspect_text import explanation_json, explanation_text
 
     explanation = explain(run, document)
     print(dumps(explanation_json(explanation), ensure_ascii=False) if json else explanation_text(explanation))

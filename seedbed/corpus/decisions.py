@@ -228,11 +228,3 @@ def read_decision_rows(folder: Path, columns: list[str] | None = None) -> Iterat
     """Rows of the table in `folder`."""
     for batch in decision_batches(folder, columns):
         yield from batch.to_pylist()
-
-
-def find_decision(folder: Path, identity: str) -> dict[str, Any] | None:
-    for part in decision_parts(folder):
-        rows = pq.read_table(part, filters=[("id", "=", identity)]).to_pylist()
-        if rows:
-            return rows[0]
-    return None

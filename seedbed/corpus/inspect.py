@@ -2,29 +2,46 @@
 
 import difflib
 import json
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from seedbed.corpus import normalise
-from seedbed.corpus.chain import SCORE_PREFIX, Chain, apply_spans, judgements
-from seedbed.corpus.decisions import find_decision, read_decision_rows
-from seedbed.corpus.rules.group import Check, Span, number_text, numeric
-from seedbed.corpus.store import find_document, read_documents
+from seedbed.corpus.chain import apply_spans, chain_groups, judgements
+from seedbed.corpus.decisions import decision_parts, read_batches
+from seedbed.corpus.dedup.signature import hasher, jaccard
+from seedbed.corpus.differences import Change, changes
+from seedbed.corpus.rules.group import Check, Span
+from seedbed.corpus.store import damaged, read_documents
 from seedbed.corpus.view import TextView
-from seedbed.corpus.yields import align, size_text
 from seedbed.errors import InputError
 from seedbed.recipe.schema import CurateConfig
 from seedbed.run.folder import RunFolder
 
+FACTS = ("title", "url", "origin", "licence", "opt_out", "date")
 SHOWN_IDS = 8
 SIMILAR_AMONG = 50_000  # ids compared for a suggestion: difflib takes about a second for as many
 EXCERPT_CHARACTERS = 600
 CONTEXT_CHARACTERS = 30  # shown on either side of a passage
-PLACES_SHOWN = 12
-PASSAGE_CHARACTERS = 90
+MERGED_SHOWN = 8
+QUARANTINE = -1  # the shard of records that are no documents
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a record stands: the number of its shard (QUARANTINE for records that are no documents) and its row there."""
+
+    shard: int
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.shard}:{self.row}"
 
 
 @dataclass(frozen=True)
@@ -42,16 +59,29 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Partner:
+    """The document that this one was merged into: Jaccard similarity of their word n-grams, and what differs."""
+
+    id: str
+    similarity: float
+    changes: list[Change]
+
+
+@dataclass(frozen=True)
 class Explanation:
-    """A decision with every rule's check against the recipe's thresholds and the beginning of the text."""
+    """A decision with every rule's check against the recipe's thresholds, the passages concerned and the text's beginning.
+
+    `partner`: what it was merged into, where that is a document of this run; `merged`: ids merged into it, and how many.
+    """
 
     decision: dict[str, Any]
     checks: list[Check]
-    origin: str
-    licence: str
+    facts: dict[str, str]  # FACTS of the document as it was collected
     metadata: dict[str, Any]
     excerpt: str
     places: list[Place]
+    partner: Partner | None
+    merged: tuple[list[str], int]
 
 
 def match_id(ids: list[str], wanted: str, elsewhere: Callable[[], list[str]] = list) -> str:
@@ -91,46 +121,156 @@ def ids_by_metadata(collected: Path, wanted: str) -> list[str]:
 
 def explain(run: Path, wanted: str) -> Explanation:
     """Everything known of one document of a finished curate stage."""
-    folder = RunFolder.existing(run)
-    curated = folder.stage_path("curate")
-    ids = [row["id"] for row in read_decision_rows(curated, ["id"])]
-    identity = match_id(ids, wanted, lambda: ids_by_metadata(folder.stage_path("collect"), wanted))
-    decision = find_decision(curated, identity)
-    assert decision is not None
-    document: dict[str, Any] | None = None
-    if decision["verdict"] != "quarantined":
-        stage = curated if decision["verdict"] == "kept" else folder.stage_path("collect")
-        document = find_document(stage, identity)
-    title = {"title": document["title"]} if document and document["title"] else {}
-    return Explanation(
-        decision=decision,
-        checks=checks_of(decision, folder.recipe().curate) if document else [],
-        origin=document["origin"] if document else "",
-        licence=document["licence"] if document else "",
-        metadata=json.loads(document["metadata"]) | title if document else {},
-        excerpt=document["text"][:EXCERPT_CHARACTERS] if document else "",
-        places=find_places(folder, identity, decision["rule"]) if document else [],
-    )
+    inspector = Inspector(run)
+    return inspector.explain(inspector.find(wanted))
 
 
-def find_places(folder: RunFolder, identity: str, rule: str) -> list[Place]:
-    """The passages concerned, found by examining the document again as it was read."""
-    document = find_document(folder.stage_path("collect"), identity)
-    assert document is not None
-    config = folder.recipe().curate
-    chain = Chain(config)
-    step, _, threshold = rule.partition(".")
-    text, places = normalise.normalise(document["text"], config.unicode_form), []
-    for group, worker in zip(chain.groups, chain.workers, strict=True):
-        if not group.suits(document["domain"]):
-            continue
-        view = TextView(text, config.words)
-        if group.name == step and hasattr(worker, "explain"):
-            places += [make_place(step, text, span, True) for span in worker.explain(view, document, threshold)]
-        _, spans = worker.examine(view, document)
-        places += [make_place(group.name, text, span, False) for span in spans]
-        text = apply_spans(text, spans)
-    return places
+class Inspector:
+    """A run's documents and decisions, by place. Reads what is asked for and holds nothing but a few paths."""
+
+    def __init__(self, run: Path) -> None:
+        self.folder = RunFolder.existing(run)
+        self.curated, self.collected, self.scored = (self.folder.stage_path(n) for n in ("curate", "collect", "score"))
+        self.config = self.folder.recipe().curate
+        self.decisions = {shard_of(part): part for part in decision_parts(self.curated)}
+        self.documents = {shard_of(part): part for part in sorted(self.collected.glob("documents-*.parquet"))}
+
+    def find(self, wanted: str) -> At:
+        """The document whose id, its beginning, a part of it, or a field of its own is `wanted`."""
+        if (at := self.locate(wanted)) is not None:
+            return at
+        ids = [
+            i for part in self.decisions.values() for b in read_batches(part, ["id"]) for i in b.column(0).to_pylist()
+        ]
+        at = self.locate(match_id(ids, wanted, lambda: ids_by_metadata(self.collected, wanted)))
+        assert at is not None
+        return at
+
+    def locate(self, identity: str) -> At | None:
+        for shard, part in self.decisions.items():
+            start = 0
+            for batch in read_batches(part, ["id"]):
+                row = pc.index(batch.column(0), identity).as_py()
+                if row >= 0:
+                    return At(shard, start + row)
+                start += batch.num_rows
+        return None
+
+    def decision(self, at: At) -> dict[str, Any]:
+        return read_row(self.decisions[at.shard], at.row)
+
+    def document(self, at: At) -> dict[str, Any]:
+        """As it was collected."""
+        return read_row(self.documents[at.shard], at.row)
+
+    def spans(self, at: At) -> list[tuple[str, Span]]:
+        """What scoring marked, in the order of the steps."""
+        names = ["step", "start", "end", "kind", "replacement"]
+        path = self.scored / f"spans-{at.shard:05d}.parquet"
+        try:
+            table = pq.read_table(path, columns=names, filters=[("document", "=", at.row)])
+        except pa.ArrowException as error:
+            raise damaged(path, error) from None
+        return [(step, Span(*span)) for step, *span in zip(*(table[name].to_pylist() for name in names), strict=True)]
+
+    def texts(self, at: At) -> list[tuple[str, str, list[Span]]]:
+        """(step, the text as it came to it, what it marked) of the steps that marked something; then ("", final text, [])."""
+        text, found = normalise.normalise(self.document(at)["text"], self.config.unicode_form), []
+        for step, marked in groupby(self.spans(at), key=lambda pair: pair[0]):
+            spans = [span for _, span in marked]
+            found.append((step, text, spans))
+            text = apply_spans(text, spans)
+        return [*found, ("", text, [])]
+
+    def text(self, at: At) -> str:
+        """Normalised and edited, as it was scored."""
+        return self.texts(at)[-1][1]
+
+    def explain(self, at: At) -> Explanation:
+        decision = self.decision(at)
+        if at.shard == QUARANTINE:
+            return Explanation(decision, [], dict.fromkeys(FACTS, ""), {}, "", [], None, ([], 0))
+        document = self.document(at)
+        kept = decision["verdict"] == "kept"
+        return Explanation(
+            decision=decision,
+            checks=checks_of(decision, self.config),
+            facts={name: document[name] for name in FACTS},
+            metadata=json.loads(document["metadata"]),
+            excerpt=(self.text(at) if kept else document["text"])[:EXCERPT_CHARACTERS],
+            places=self.places(at, document, decision["rule"]),
+            partner=self.partner(at, decision["merged_into"]),
+            merged=self.merged_into(decision["id"]) if kept else ([], 0),
+        )
+
+    def places(self, at: At, document: dict[str, Any], rule: str) -> list[Place]:
+        """The passages that steps marked, those first that made the deciding rule fire."""
+        texts = self.texts(at)
+        found = [make_place(step, text, span, False) for step, text, spans in texts for span in spans]
+        step = rule.partition(".")[0]
+        return [*(make_place(step, text, span, True) for text, span in self.decisive(texts, document, rule)), *found]
+
+    def decisive(
+        self, texts: list[tuple[str, str, list[Span]]], document: dict[str, Any], rule: str
+    ) -> list[tuple[str, Span]]:
+        """What made `rule` fire: spans, each with the text that they are of. Only this step's model is loaded."""
+        step, _, threshold = rule.partition(".")
+        groups = {group.name: group for group in chain_groups(self.config)}
+        if step not in groups or not groups[step].suits(document["domain"]):
+            return []
+        worker = groups[step].start(groups[step].section(self.config), self.config)
+        if not hasattr(worker, "explain"):
+            return []
+        order = list(groups)
+        text = next(text for name, text, _ in texts if name == "" or order.index(name) >= order.index(step))
+        return [(text, span) for span in worker.explain(TextView(text, self.config.words), document, threshold)]
+
+    def partner(self, at: At, identity: str) -> Partner | None:
+        """The document that this one was merged into; None where there is none in this run."""
+        other = self.locate(identity) if identity else None
+        return None if other is None else self.compare(at, other, identity)
+
+    def compare(self, at: At, other: At, identity: str) -> Partner:
+        """What differs between a document and the one it was merged into (`identity`, at `other`)."""
+        mine, theirs = self.text(at), self.text(other)
+        return Partner(identity, self.similarity(mine, theirs), changes(theirs, mine))
+
+    def similarity(self, text: str, other: str) -> float:
+        """Jaccard similarity of the word n-grams, as deduplication compares them; 1 for equal texts."""
+        dedup = self.config.dedup
+        shingles = hasher(dedup.ngram, dedup.bands, dedup.rows).shingles
+        return 1.0 if text == other else jaccard(shingles(text), shingles(other))
+
+    def merged_into(self, identity: str) -> tuple[list[str], int]:
+        """Ids of the first documents that were merged into this one, and how many there are."""
+        found: list[str] = []
+        count = 0
+        for part in self.decisions.values():
+            for batch in read_batches(part, ["merged_into", "id"]):
+                ids = batch.column("id").filter(pc.equal(batch.column("merged_into"), identity))
+                count += len(ids)
+                found += ids.slice(0, max(0, MERGED_SHOWN - len(found))).to_pylist()
+        return found, count
+
+
+def shard_of(part: Path) -> int:
+    number = part.stem.rpartition("-")[2]
+    return int(number) if number.isdigit() else QUARANTINE
+
+
+def read_row(part: Path, row: int, columns: list[str] | None = None) -> dict[str, Any]:
+    """One row of a Parquet file. Memory: its row group."""
+    try:
+        with pq.ParquetFile(part) as file:
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                if row < count:
+                    found: dict[str, Any] = file.read_row_group(group, columns).slice(row, 1).to_pylist()[0]
+                    return found
+                row -= count
+    except pa.ArrowException as error:
+        raise damaged(part, error) from None
+    raise InputError(f"{part} has no row {row} after its last")
 
 
 def make_place(step: str, text: str, span: Span, decisive: bool) -> Place:
@@ -140,91 +280,3 @@ def make_place(step: str, text: str, span: Span, decisive: bool) -> Place:
 
 def checks_of(decision: dict[str, Any], config: CurateConfig) -> list[Check]:
     return [judgement.check(decision[judgement.column]) for judgement in judgements(config)]
-
-
-def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    decision = {k: v for k, v in explanation.decision.items() if not k.startswith(SCORE_PREFIX)}
-    return {
-        **decision,
-        "origin": explanation.origin,
-        "licence": explanation.licence,
-        "metadata": explanation.metadata,
-        "scores": [
-            {
-                "rule": check.name,
-                "score": None if check.score != check.score else check.score,
-                **limits(check),
-                "passed": check.passed,
-            }
-            for check in explanation.checks
-        ],
-        "places": [asdict(place) for place in explanation.places],
-        "excerpt": explanation.excerpt,
-    }
-
-
-def limits(check: Check) -> dict[str, Any]:
-    """The threshold as the answer shows it: bounds, or the labels of a rule that asks for one."""
-    if check.threshold is None:
-        return {"at_least": None, "at_most": None}
-    if check.rule.side in ("one of", "none of"):
-        return {check.rule.side.replace(" ", "_"): list(check.threshold)}
-    low, high = numeric(check.threshold)
-    return {"at_least": low if math.isfinite(low) else None, "at_most": high if math.isfinite(high) else None}
-
-
-def limit_texts(check: Check) -> list[str]:
-    """The threshold in the table's two columns."""
-    found = limits(check)
-    if "at_least" in found:
-        return ["-" if bound is None else number_text(bound) for bound in (found["at_least"], found["at_most"])]
-    [(side, labels)] = found.items()
-    shown = ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "")
-    return ["-", f"{side.replace('_', ' ')} {shown}"]
-
-
-def score_text(score: float | str | None) -> str:
-    if score is None or score == "" or score != score:
-        return "-"
-    return score if isinstance(score, str) else number_text(score)
-
-
-def explanation_text(explanation: Explanation) -> str:
-    """The answer for people: the verdict first, then the scores against the thresholds, then the text."""
-    decision = explanation.decision
-    verdict = decision["verdict"] + (f" in {decision['split']}" if decision["verdict"] == "kept" else "")
-    names = [str(explanation.metadata[key]) for key in ("id", "title") if key in explanation.metadata]
-    lines = [
-        "  ".join([decision["id"], *names]),
-        f"  {verdict}" + (f" by {decision['rule']}: {decision['reason']}" if decision["rule"] else ""),
-    ]
-    facts = [decision["domain"], explanation.licence, explanation.origin]
-    facts.append(f"{size_text(decision['bytes_in'])} read, {size_text(decision['bytes_out'])} kept")
-    lines.append("  " + " | ".join(fact for fact in facts if fact))
-    if explanation.checks:
-        rows = [["rule", "score", "at least", "at most", ""]]
-        for check in explanation.checks:
-            state = "off" if check.threshold is None else "passes" if check.passed else "FAILS"
-            rows.append([check.name, score_text(check.score), *limit_texts(check), state])
-        lines += ["", align(rows)]
-    if explanation.places:
-        lines += ["", *place_lines(explanation.places)]
-    if explanation.excerpt:
-        lines += ["", *(f"  | {line}" for line in explanation.excerpt.splitlines()[:12])]
-    return "\n".join(lines)
-
-
-def place_lines(places: list[Place]) -> list[str]:
-    """Passages, the decisive ones first: what stood there in [brackets], and what became of it."""
-    ordered = sorted(places, key=lambda place: not place.decisive)
-    lines = []
-    for place in ordered[:PLACES_SHOWN]:
-        text = place.text
-        if len(text) > PASSAGE_CHARACTERS:
-            text = f"{text[: PASSAGE_CHARACTERS // 2]} ... {text[-PASSAGE_CHARACTERS // 2 :]}"
-        became = {None: "", "": " cut"}.get(place.replacement, f" -> {place.replacement}")
-        shown = f"{place.before}[{text}]{place.after}".replace("\n", " / ")
-        lines.append(f"  {place.step}: {place.kind} at {place.start:,}{became}: {shown}")
-    if len(ordered) > PLACES_SHOWN:
-        lines.append(f"  and {len(ordered) - PLACES_SHOWN:,} more passages")
-    return lines

@@ -134,12 +134,3 @@ def damaged(part: Path, error: Exception) -> SeedbedError:
     return SeedbedError(
         f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
     )
-
-
-def find_document(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The document with this id, or None."""
-    for part in document_parts(folder):
-        rows = pq.read_table(part, filters=[("id", "=", identity)]).to_pylist()
-        if rows:
-            return rows[0]
-    return None

@@ -1,13 +1,17 @@
 """`seedbed why` and `seedbed yields`: the right document, its scores against the thresholds, or one line of help."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedbed.cli.why import why
 from seedbed.cli.yields import yields
+from seedbed.corpus.differences import Change, changes
 from seedbed.corpus.inspect import match_id
 from seedbed.errors import InputError
 
@@ -84,3 +88,51 @@ def test_yields_show_the_sums(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_folder_that_is_no_run_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         yields(tmp_path)
+
+
+def test_why_of_a_near_duplicate_shows_its_partner_and_what_differs(
+    tmp_path: Path, curate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = random.Random(1)
+    lines = [" ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(12)) + "." for _ in range(20)]
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "kept.txt").write_text("\n".join([*lines, "The last line is here alone."]))
+    (folder / "near.txt").write_text("\n".join([*lines[:5], "Another line in its place.", *lines[6:]]))
+    (folder / "other.txt").write_text("\n".join(lines[::-1][:3]) * 3)
+    path = curate([str(folder)], dedup={"near": True}).folder.path
+    why(path, "near.txt")
+    shown = capsys.readouterr().out
+    assert "merged by near_dedup" in shown and "beside web/kept.txt: Jaccard similarity 0." in shown
+    assert f"- {lines[5]}"[:50] in shown and "+ Another line in its place." in shown
+    assert "- The last line is here alone." in shown
+    why(path, "kept.txt")
+    assert "merged into it: web/near.txt" in capsys.readouterr().out
+    why(path, "near.txt", json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["partner"]["id"] == "web/kept.txt" and 0.7 < answer["partner"]["similarity"] < 1
+
+
+def test_why_shows_what_was_scrubbed_and_cut(tmp_path: Path, curate: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    text = "The harbour is quiet in winter and the river runs past the stone meadow to the sea.\n" * 2
+    (folder / "a.txt").write_text(
+        text + "Write to someone.else@brightharbour.org for the lantern.\nSign-in\n12\n" + text
+    )
+    (folder / "b.txt").write_text(text * 3 + "Another end.")
+    steps = ["refinedweb_lines", "scrub"]
+    why(curate([str(folder)], steps=steps).folder.path, "a.txt")
+    shown = capsys.readouterr().out
+    assert "[someone.else@brightharbour.org]" in shown and "->" in shown
+    assert "cut: " in shown
+
+
+@given(st.lists(st.sampled_from(["one {}", "two {}. ", "{} " + "four " * 60 + "end. And {}."]), max_size=12), st.data())
+def test_differences_are_none_for_equal_texts_and_name_each_piece_that_goes(lines: list[str], data: Any) -> None:
+    lines = [line.format(number, number) for number, line in enumerate(lines)]
+    text = "\n".join(lines)
+    assert changes(text, text + " \n ") == []
+    at = data.draw(st.integers(0, len(lines)))
+    longer = "\n".join([*lines[:at], "NEW", *lines[at:]])
+    assert changes(text, longer) == [Change("", "NEW")] and changes(longer, text) == [Change("NEW", "")]
