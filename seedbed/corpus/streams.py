@@ -20,12 +20,13 @@ MAX_RECORD_BYTES = 64 << 20
 class BrokenStream(Exception):
     """The compressed data (or its UTF-16) is damaged.
 
-    `remaining`: bytes of the file that were not read; `member`: where the damaged member begins, if it is one.
+    `remaining`: bytes of the file that were not read; `member`: where the damaged member begins, if it is one; `detail`: what
+    is wrong, in words that do not depend on where reading began.
     """
 
-    def __init__(self, message: str, remaining: int, member: int = 0) -> None:
+    def __init__(self, message: str, remaining: int, member: int = 0, detail: str = "") -> None:
         super().__init__(message)
-        self.remaining, self.member = remaining, member
+        self.remaining, self.member, self.detail = remaining, member, detail
 
 
 class Decompressor(Protocol):
@@ -146,9 +147,9 @@ def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Itera
         try:
             out = decompressor.decompress(data)
         except errors as error:
-            detail = str(error) or type(error).__name__
-            message = f"damaged {packing.name} data within bytes {at}-{read} of the file ({detail})"
-            raise BrokenStream(message, size - at, member) from None
+            detail = f"damaged {packing.name} data: {error or type(error).__name__}"
+            message = f"{detail}, within bytes {at}-{read} of the file"
+            raise BrokenStream(message, size - at, member, detail) from None
         if out:
             yield member, out
         data = b""
@@ -156,7 +157,8 @@ def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Itera
             data, decompressor = decompressor.unused_data, None
             members += 1
     if decompressor is not None or read == start:
-        raise BrokenStream(f"{packing.name} data ends early, at byte {read} of the file", 0, member)
+        detail = f"{packing.name} data ends early"
+        raise BrokenStream(f"{detail}, at byte {read} of the file", 0, member, detail)
 
 
 def to_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:

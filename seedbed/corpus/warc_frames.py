@@ -167,7 +167,7 @@ def read_frames(file: BinaryIO, location: str, size: int, start: int, end: int, 
         broken = queue.position() if len(queue) else Position(queue.damage.member)
         found = next_clean_start(file, packing, size, queue.damage.member + 1, size)
         lost = (size if found is None else found) - broken.offset
-        yield Gap(broken, lost, str(queue.damage))
+        yield Gap(broken, lost, queue.damage.detail)
         at = found if found is not None and found < end else None
 
 
