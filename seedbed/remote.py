@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from seedbed.errors import InputError, SeedbedError
 
@@ -17,6 +17,9 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # two letters at least
 
 def is_url(path: str) -> bool:
     return URL.match(path) is not None
+
+
+Answer = TypeVar("Answer")
 
 
 class Unreachable(Exception):
@@ -45,18 +48,30 @@ def fetch_part(
 
     Raises FileNotFoundError, or Unreachable after ATTEMPTS.
     """
+
+    def ask() -> tuple[bytes, bool]:
+        try:
+            data = files.cat_file(path, start=start, end=start + size)
+        except Exception as error:
+            if start and is_past_the_end(error):
+                return b"", True
+            raise
+        if len(data) <= size:
+            return data, False
+        return data[start:], True  # a server that knows no ranges sends the whole
+
+    return insist(ask, pause, first_pause)
+
+
+def insist(ask: Callable[[], Answer], pause: Callable[[float], None], first_pause: float) -> Answer:
+    """The answer of a store, asked up to ATTEMPTS times. Raises FileNotFoundError, or Unreachable with its last complaint."""
     wait = first_pause
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            data = files.cat_file(path, start=start, end=start + size)
-            if len(data) <= size:
-                return data, False
-            return data[start:], True  # a server that knows no ranges sends the whole
+            return ask()
         except FileNotFoundError:
             raise
         except Exception as error:  # each file system has its own errors of connection and permission
-            if start and is_past_the_end(error):
-                return b"", True
             if attempt == ATTEMPTS:
                 raise Unreachable(next(iter(str(error).splitlines()), "") or type(error).__name__) from None
             pause(wait)
@@ -82,7 +97,10 @@ class RemoteFile(io.RawIOBase):
         self._position = self._part_start = 0
         self._part = b""
         self._stream: Any = None
-        self._ranges = size <= READ_AHEAD_BYTES or knows_ranges(self._files, self._path, size)
+        try:
+            self._ranges = size <= READ_AHEAD_BYTES or knows_ranges(self._files, self._path, size, pause)
+        except Unreachable as error:
+            raise self._lost(error) from None
 
     def readable(self) -> bool:
         return True
@@ -125,10 +143,12 @@ class RemoteFile(io.RawIOBase):
         except FileNotFoundError:
             raise SeedbedError(f"{self.url} is gone since it was listed: run the same command again") from None
         except Unreachable as error:
-            raise SeedbedError(
-                f"{self.url} cannot be fetched ({error}): check the network and your credentials, and run the same "
-                "command again"
-            ) from None
+            raise self._lost(error) from None
+
+    def _lost(self, error: Unreachable) -> SeedbedError:
+        return SeedbedError(
+            f"{self.url} cannot be fetched ({error}): check the network and your credentials, and run the same command again"
+        )
 
     def _read_stream(self) -> None:
         """The part of an answer without ranges that holds the position."""
@@ -151,17 +171,21 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
 
-def knows_ranges(files: Any, path: str, size: int) -> bool:
+def knows_ranges(files: Any, path: str, size: int, pause: Callable[[float], None] = time.sleep) -> bool:
     """Whether a file can be read from its middle. Object stores can; a web server is asked for its last byte."""
     protocols = files.protocol if isinstance(files.protocol, (tuple, list)) else (files.protocol,)
     if not {"http", "https"} & set(protocols):
         return True
-    try:
+
+    def ask() -> bool:
         with files.open(path, "rb", block_size=1 << 16, size=size) as file:
-            file.seek(size - 1)
-            return len(file.read(1)) == 1
-    except (ValueError, OSError):  # fsspec's way to say that the answer would be the whole file
-        return False
+            try:
+                file.seek(size - 1)
+                return len(file.read(1)) == 1
+            except ValueError:  # fsspec's way to say that the answer would be the whole file
+                return False
+
+    return insist(ask, pause, FIRST_PAUSE_SECONDS)
 
 
 def has_ranges(url: str, size: int) -> bool:

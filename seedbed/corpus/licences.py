@@ -5,7 +5,7 @@ import re
 SPDX_HEADER = re.compile(r"SPDX-License-Identifier:\s*([A-Za-z0-9.+() -]{2,120}?)\s*(?:\*/|-->|\"\"\"|$)", re.MULTILINE)
 SPDX_HEAD_CHARACTERS = 4096
 CREATIVE_COMMONS = re.compile(
-    r"creativecommons\.org/(?:licen[sc]es/(by(?:-(?:nc|nd|sa|nc-sa|nc-nd))?)(?:/(\d\.\d))?|publicdomain/(zero|mark))",
+    r"creativecommons\.org/(?:licen[sc]es/(by(?:-(?:nc-sa|nc-nd|nc|nd|sa))?)(?:/(\d\.\d))?|publicdomain/(zero|mark))",
     re.IGNORECASE,
 )
 LICENCE_FILE = re.compile(

@@ -1,6 +1,7 @@
 """Bytes of a file, plain or compressed, as a stream that tells where a broken one breaks. Memory: one chunk."""
 
 import codecs
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def packing_of(location: str) -> Packing | None:
 def open_binary(location: str, size: int) -> BinaryIO:
     """A local path or a URL, to read and seek in."""
     if is_url(location):
-        return RemoteFile(location, size)  # type: ignore[return-value]
+        return io.BufferedReader(RemoteFile(location, size))  # which gives as many bytes as it is asked for
     return Path(location).open("rb")
 
 
