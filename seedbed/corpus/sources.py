@@ -23,9 +23,8 @@ from seedbed.recipe.schema import CorpusConfig, SourceConfig
 from seedbed.remote import has_ranges, is_url, list_files
 
 NAME_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".warc", ".wet", ".html", ".htm", ".txt", ".text", ".md")
-SHARD_BYTES = (
-    64 << 20
-)  # of a WARC or Parquet file: some 4,000 pages, ten seconds of work, which is what a kill may cost
+SHARD_BYTES = 64 << 20  # of a Parquet file: seconds of work, which is what a kill may cost
+PAGE_SHARD_BYTES = 8 << 20  # of a WARC file: some 300 to 500 pages, a second or two of work
 NO_END = 1 << 62
 OWN_SOURCE = ": name it as a source of its own to read it"
 
@@ -155,7 +154,9 @@ def source_pieces(source: SourceConfig, shard_bytes: int = SHARD_BYTES) -> list[
     licences = nearest_licences(entries)
     pieces = []
     for entry in entries:
-        step = shard_bytes if entry.size > shard_bytes and can_be_split(entry) else max(1, entry.size)
+        is_warc = strip_compression(file_name(entry.location)).lower().endswith(WARC)
+        limit = min(shard_bytes, PAGE_SHARD_BYTES) if is_warc else shard_bytes
+        step = limit if entry.size > limit and can_be_split(entry) else max(1, entry.size)
         for start in range(0, max(1, entry.size), step):
             end = NO_END if start + step >= entry.size else start + step
             near = licences.get(entry.relative)

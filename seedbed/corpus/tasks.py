@@ -6,12 +6,13 @@ from typing import Any
 from seedbed.corpus import builtin
 from seedbed.corpus.readers import file_name
 from seedbed.corpus.records import HTML, WARC, strip_compression
-from seedbed.corpus.sources import SHARD_BYTES, Piece, name_sources, source_pieces
+from seedbed.corpus.sources import PAGE_SHARD_BYTES, SHARD_BYTES, Piece, name_sources, source_pieces
 from seedbed.recipe.schema import CorpusConfig, SourceConfig
 
 # Small files of one task: some seconds of work, next to which starting a task (a few ms) and a shard's files are nothing.
 GROUP_BYTES = 32 << 20
 GROUP_FILES = 20_000
+PAGE_WORK = GROUP_BYTES // PAGE_SHARD_BYTES  # times the work of text of the same size: pages are taken apart
 # Executors ask how much work a task is, in bytes of text to curate: reading takes a sixteenth of that, extraction as much.
 READING_SHARE = 16
 
@@ -41,7 +42,7 @@ def group_pieces(pieces: list[Piece]) -> list[list[Piece]]:
     groups: list[list[Piece]] = []
     size = 0
     for piece in pieces:
-        here = 0 if piece.skipped else min(piece.end, piece.size) - piece.start
+        here = 0 if piece.skipped else (min(piece.end, piece.size) - piece.start) * (PAGE_WORK if is_page(piece) else 1)
         if not groups or size + here > GROUP_BYTES or len(groups[-1]) >= GROUP_FILES:
             groups.append([])
             size = 0

@@ -23,7 +23,18 @@ from seedbed.run.sinks import open_sinks
 from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
 from seedbed.tokens.data_order import check_mixture
 
-STAGE_NAMES = ("collect", "score", "compare", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
+STAGE_NAMES = (
+    "collect",
+    "score",
+    "compare",
+    "curate",
+    "tokenizer",
+    "tokenize",
+    "count",
+    "measure",
+    "train",
+    "evaluate",
+)
 
 STAGE_MODULES = {
     "collect": ("seedbed.corpus.collect", "COLLECT"),

@@ -1,7 +1,6 @@
 """Extraction: encodings, what a page says of itself, its main text, and pages that hang or crash a parser."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -213,5 +212,23 @@ def test_signals_for_the_parent_do_not_reach_the_child() -> None:
         assert child is not None and os.getpgid(child.pid) != os.getpgid(0)
         (document,) = reader.finish([raw(ARTICLE.encode())])
         assert isinstance(document, Document)
+
+
+def test_a_child_that_answered_everything_waits_for_the_next_reader_and_no_other() -> None:
+    def read(fail: bool = False) -> int:
+        with guard.PageReader(ExtractConfig()) as reader:
+            reader.start([raw(ARTICLE.encode())])
+            assert reader._child is not None
+            number = reader._child.pid
+            if fail:
+                raise KeyboardInterrupt  # its answer is unread: it must not reach another page's reader
+            assert isinstance(next(reader.finish([raw(ARTICLE.encode())])), Document)
+        return number
+
+    first = read()
+    assert read() == first
+    with pytest.raises(KeyboardInterrupt):
+        read(fail=True)
     with pytest.raises(ProcessLookupError):
-        os.kill(child.pid, signal.SIG_DFL)
+        os.kill(first, 0)
+    assert read() != first
