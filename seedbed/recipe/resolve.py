@@ -23,6 +23,20 @@ from seedbed.recipe.schema import HORIZONS, Recipe, TrainConfig
 
 DEFAULT_PRESET = "first-light"
 SHAPE = ("layers", "width", "heads", "kv_heads", "head_width", "mlp_width", "context", "window")
+# Fields that hold a path or a list of them; in a file they are relative to the file.
+PATH_FIELDS = (
+    "corpus.sources",
+    "corpus.validation",
+    "tokens.shards",
+    "tokens.validation",
+    "tokenizer.path",
+    "curate.url.lists",
+    "curate.classifier.model",
+    "curate.code.tokenizer",
+    "curate.dedup.against",
+    "curate.decontaminate.sets",
+    "curate.decontaminate.ignore",
+)
 SWIGLU = ("llama", "qwen3", "olmo2")  # architectures with three matrices in the feed-forward part
 
 
@@ -99,30 +113,23 @@ def make_paths_absolute(layer: dict[str, Any], base: Path) -> None:
             return path
         return str((base / Path(path).expanduser()).resolve())
 
-    curate = layer.get("curate")
-    decontaminate = curate.get("decontaminate") if isinstance(curate, dict) else None
-    for section, keys in (
-        (layer.get("corpus"), ("sources", "validation")),
-        (layer.get("tokens"), ("shards", "validation")),
-        (decontaminate, ("sets", "ignore")),
-    ):
-        for key in keys if isinstance(section, dict) else ():
-            assert isinstance(section, dict)
-            items = section.get(key)
-            if isinstance(items, str):
-                section[key] = [absolute(items)]
-            elif isinstance(items, list):
-                section[key] = [
-                    absolute(item)
-                    if isinstance(item, str)
-                    else {**item, "path": absolute(item["path"])}
-                    if isinstance(item, dict) and isinstance(item.get("path"), str)
-                    else item
-                    for item in items
-                ]
-    tokenizer = layer.get("tokenizer")
-    if isinstance(tokenizer, dict) and isinstance(tokenizer.get("path"), str):
-        tokenizer["path"] = absolute(tokenizer["path"])
+    def absolute_item(item: Any) -> Any:
+        """A path, or a table with one; anything else is for the recipe's own check."""
+        if isinstance(item, str):
+            return absolute(item)
+        if isinstance(item, dict) and isinstance(item.get("path"), str):
+            return {**item, "path": absolute(item["path"])}
+        return item
+
+    for field in PATH_FIELDS:
+        *parents, key = field.split(".")
+        section: Any = layer
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or key not in section or section[key] == "none":
+            continue
+        value = section[key]
+        section[key] = [absolute_item(item) for item in value] if isinstance(value, list) else absolute_item(value)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:

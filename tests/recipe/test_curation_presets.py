@@ -47,3 +47,17 @@ def test_a_wrong_preset_or_step_is_one_line() -> None:
         load_recipe(settings=['curate.steps=["gopher"]'])
     with pytest.raises(InputError, match=r"did you mean curate\.gopher_quality\.min_words"):
         load_recipe(settings=["curate.gopher_quality.min_word=3"])
+
+
+def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("words")
+    (tmp_path / "recipe.toml").write_text(
+        '[corpus]\nsources = "text.txt"\n[curate.url]\nlists = ["adult"]\n[curate.dedup]\nagainst = ["old"]\n'
+        '[curate.classifier]\nmodel = "judge"\n[curate.decontaminate]\nsets = ["a.jsonl", "/b.jsonl"]\n'
+    )
+    recipe = load_recipe(str(tmp_path / "recipe.toml"))
+    assert recipe.corpus.sources[0].path == str(tmp_path / "text.txt")
+    assert recipe.curate.url.lists == (str(tmp_path / "adult"),)
+    assert recipe.curate.dedup.against == (str(tmp_path / "old"),)
+    assert recipe.curate.classifier.model == str(tmp_path / "judge")
+    assert recipe.curate.decontaminate.sets == (str(tmp_path / "a.jsonl"), "/b.jsonl")
