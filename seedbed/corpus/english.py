@@ -23,6 +23,13 @@ URL_CHARACTERS = 2_000
 OPENING = frozenset('([\u201c"')
 CLOSING = frozenset(',;:!?)]\u201d"')
 LOWER = frozenset("abcdefghijklmnopqrstuvwxyzäöüßéèàáíóúñç")
+# Where no pattern need be asked: signs that are affixes alone and part of no longer one, what a point is parted from,
+# and letters that end no affix but a unit or 's.
+SIGNS = frozenset(",:;!?()[]{}<>_#*&\"'\u201d\u201c`\u2018\u00b4\u2019\u201a\u201e\u00bb\u00ab")
+DIGITS = frozenset("0123456789")
+BEFORE_POINT = LOWER | DIGITS
+LETTERS = LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+APOSTROPHES = frozenset("'\u2019")
 
 
 @dataclass(frozen=True)
@@ -93,42 +100,55 @@ def split_affixes(chunk: str, known: Tables) -> list[str]:
     start, end = 0, len(chunk)
     before: list[str] = []
     after: list[str] = []
-
-    def exceptional(first: int, last: int) -> bool:
-        return 0 < last - first <= known.longest and chunk[first:last] in known.exceptions
-
+    exceptions, longest = known.exceptions, known.longest
     while start < end:
-        if exceptional(start, end):
+        if end - start <= longest and chunk[start:end] in exceptions:
             break
-        match = known.prefix.match(chunk, start, end)
-        front = match.end() - start if match else 0
-        if front and exceptional(start + front, end):
-            before.append(chunk[start : start + front])
-            start += front
+        front = prefix_length(chunk, start, end, known)
+        inner = start + front
+        if front and 0 < end - inner <= longest and chunk[inner:end] in exceptions:
+            before.append(chunk[start:inner])
+            start = inner
             break
-        back = suffix_length(chunk, start + front, end, known)
-        if back and exceptional(start, end - back):
+        back = suffix_length(chunk, inner, end, known) if inner < end else 0
+        if back and 0 < end - back - start <= longest and chunk[start : end - back] in exceptions:
             after.append(chunk[end - back : end])
             end -= back
             break
-        if not front and not back:
-            break
         if front:
-            before.append(chunk[start : start + front])
-            start += front
+            before.append(chunk[start:inner])
+            start = inner
         if back:
             after.append(chunk[end - back : end])
             end -= back
+        if not front and not back:
+            break
     if start < end:
         before += split_infixes(chunk[start:end], known)
     return before + after[::-1]
 
 
+def prefix_length(chunk: str, start: int, end: int, known: Tables) -> int:
+    """Characters of the prefix of chunk[start:end]."""
+    first = chunk[start]
+    if first in SIGNS:
+        return 1
+    if first.isalnum() and "$" not in chunk:  # US$ is a prefix
+        return 0
+    match = known.prefix.match(chunk, start, end)
+    return match.end() - start if match else 0
+
+
 def suffix_length(chunk: str, start: int, end: int, known: Tables) -> int:
     """Characters of the longest suffix of chunk[start:end]. What lies before `start` is not looked back at."""
-    if start >= end:
+    last = chunk[end - 1]
+    if last in SIGNS or (last == "." and end - start > 1 and chunk[end - 2] in BEFORE_POINT):
+        return 1
+    if last in DIGITS:
         return 0
     tail = chunk[max(start, end - TAIL) : end]
+    if last in LETTERS and DIGITS.isdisjoint(tail) and APOSTROPHES.isdisjoint(tail):  # neither a unit nor 's
+        return 0
     match = known.suffix.search(tail)
     if match is None:
         return 0
@@ -139,6 +159,8 @@ def suffix_length(chunk: str, start: int, end: int, known: Tables) -> int:
 
 
 def split_infixes(text: str, known: Tables) -> list[str]:
+    if text.isascii() and text.isalnum():
+        return list(known.exceptions.get(text, (text,)))
     if text in known.exceptions:
         return list(known.exceptions[text])
     if "." in text and len(text) <= URL_CHARACTERS and known.url.match(text):

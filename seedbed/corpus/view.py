@@ -11,7 +11,6 @@ import numpy as np
 from seedbed.corpus.words import UNSPACED, Column, Lexicon, lexicon
 
 BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
-BLANK_LINES = re.compile("\n{2,}")
 
 
 @cache
@@ -56,7 +55,8 @@ class TextView:
     @cached_property
     def paragraphs(self) -> list[str]:
         """What blank lines part."""
-        return BLANK_LINES.split(self.text.strip())
+        pieces = [piece.lstrip("\n") for piece in self.text.strip().split("\n\n") if piece]
+        return pieces or [""]
 
     # Words
 

@@ -40,7 +40,8 @@ ANY_STOP_WORD = sum(STOP_WORDS.values())
 
 # A lexicon is given up at this size and begun anew: some 50 MB.
 MAX_CHUNKS = 1 << 17
-MAX_CHARACTERS = 1 << 23
+MAX_CHARACTERS = 1 << 23  # of chunks longer than SHORT
+SHORT = 64
 BLOCK = 1 << 16  # longer words are hashed in pieces
 
 
@@ -77,11 +78,8 @@ class Lexicon:
     def __init__(self, splitter: str) -> None:
         self.splitter = splitter
         self.texts: list[str] = []
-        self.word_number = WordNumbers(self.texts)
-        self.chunk_words: list[int] = []  # the words of all chunks, chunk after chunk
-        self.chunk_ends: list[int] = [0]  # where each chunk's words end in it; chunk n is the n-th from 1
-        self.chunk_number = ChunkNumbers(self)
-        self.all_chunk_words, self.all_chunk_ends = Column(np.int64), Column(np.int64)
+        self.chunks = Chunks(SPLITTERS[splitter], self.texts)
+        self.long_words, self.long_ends = Column(np.int64), Column(np.int64)
         self.lengths = Column(np.int64)  # of a word: characters
         self.hashes = Column(np.uint64)
         self.powers = Column(np.uint64)  # HASH_BASE ** length
@@ -89,20 +87,25 @@ class Lexicon:
 
     @property
     def full(self) -> bool:
-        return len(self.chunk_number) > MAX_CHUNKS or self.chunk_number.characters > MAX_CHARACTERS
+        return len(self.chunks) > MAX_CHUNKS or self.chunks.characters > MAX_CHARACTERS
 
     def numbers(self, chunks: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Word numbers of the chunks' words in order (int64), and how many words each chunk has (int64)."""
-        chunk = np.fromiter(map(self.chunk_number.__getitem__, chunks), np.int64, len(chunks))
-        words, chunk_ends = self.all_chunk_words.up_to(self.chunk_words), self.all_chunk_ends.up_to(self.chunk_ends)
+        found = np.fromiter(map(self.chunks.__getitem__, chunks), np.int64, len(chunks))
         if len(self.texts) > self.lengths.size:
             self.describe(self.texts[self.lengths.size :])
-        first = chunk_ends[chunk - 1]
-        count = chunk_ends[chunk] - first
-        ends = np.cumsum(count)
-        if not len(ends) or ends[-1] == len(chunks):
-            return words[first], count
-        return words[np.repeat(first - (ends - count), count) + np.arange(ends[-1])], count
+        count = np.ones(len(chunks), np.int64)
+        several = np.flatnonzero(found < 0)
+        if not len(several):
+            return found, count
+        words, ends = self.long_words.up_to(self.chunks.long_words), self.long_ends.up_to(self.chunks.long_ends)
+        number = ~found[several]
+        first = ends[number]
+        count[several] = size = ends[number + 1] - first
+        numbers = np.repeat(found, count)
+        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        numbers[numbers < 0] = words[np.repeat(first, size) + within]
+        return numbers, count
 
     def describe(self, words: list[str]) -> None:
         lengths = np.fromiter(map(len, words), np.int64, len(words))
@@ -116,31 +119,33 @@ class Lexicon:
         self.classes.extend(np.array([classify(word) for word in words], np.uint16))
 
 
-class WordNumbers(dict[str, int]):
-    def __init__(self, texts: list[str]) -> None:
+class Chunks(dict[str, int]):
+    """Of a chunk with one word, the word's number; of one with several, ~n, where its words are the n-th of the long."""
+
+    def __init__(self, split: Callable[[str], Sequence[str]], texts: list[str]) -> None:
+        self.split = split
         self.texts = texts
-
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self.texts)
-        self.texts.append(word)
-        return number
-
-
-class ChunkNumbers(dict[str, int]):
-    """Numbers from 1."""
-
-    def __init__(self, owner: Lexicon) -> None:
-        self.split, self.words = SPLITTERS[owner.splitter], owner.word_number
-        self.chunk_words, self.chunk_ends = owner.chunk_words, owner.chunk_ends
-        self.characters = 0
+        self.words: dict[str, int] = {}
+        self.long_words: list[int] = []
+        self.long_ends = [0]
+        self.characters = 0  # of chunks longer than SHORT
 
     def __missing__(self, chunk: str) -> int:
-        words, ends = self.chunk_words, self.chunk_ends
-        for word in self.split(chunk):
-            words.append(self.words[word])
-        self.characters += len(chunk)
-        self[chunk] = number = len(ends)
-        ends.append(len(words))
+        words, texts, numbers = self.words, self.texts, []
+        for part in self.split(chunk):
+            number = words.get(part)
+            if number is None:
+                words[part] = number = len(texts)
+                texts.append(part)
+            numbers.append(number)
+        if len(numbers) > 1:
+            number = -len(self.long_ends)
+            self.long_words += numbers
+            self.long_ends.append(len(self.long_words))
+        if len(chunk) > SHORT:
+            self.characters += len(chunk)
+        assert number is not None
+        self[chunk] = number
         return number
 
 

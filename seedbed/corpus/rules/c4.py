@@ -23,7 +23,9 @@ ENDS = (".", "?", "!", '"', "'")
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 PHRASES = ("lorem ipsum", "javascript", *POLICY)
 # White space that spaCy gives a token of its own, which may begin a sentence: all but single spaces within a line.
+# It matters before signs and at a line's end.
 OTHER_SPACES = ("  ", *map(chr, (9, 31, 160, 5760, *range(8192, 8203), 8239, 8287, 12288)))
+TRICKY = re.compile(r"(?:  |[^\S \n])[^\S\n]*(?:[^\w\s]|_|$)", re.MULTILINE)
 PIECES = re.compile(r"\S+|\s+")
 
 
@@ -44,7 +46,7 @@ class C4:
 
     def examine(self, view: TextView, facts: Facts) -> tuple[list[float], list[Span]]:
         lines = self.sort_lines(view)
-        sentences = count_sentences(view, lines.kept) + sum(sentences_of_line(t, view.splitter) for t in lines.changed)
+        sentences = count_sentences(view, lines)
         removed = len(view.lines) - len(lines.kept) - len(lines.changed)
         scores: list[float] = [
             sentences,
@@ -67,7 +69,7 @@ class C4:
         lowered = bare.lower()
         # Most documents hold none of these, and their lines need no look.
         suspect = "{" in bare or any(phrase in lowered for phrase in PHRASES)
-        irregular = any(map(text.__contains__, OTHER_SPACES))
+        irregular = any(map(text.__contains__, OTHER_SPACES)) and TRICKY.search(text) is not None
         out = Lines([], [], [])
         last_end = -1  # where the last kept line ended, its line feed not counted
         last_cut = 0  # number of cuts then
@@ -98,7 +100,7 @@ class C4:
             if reason:
                 cut(start, after, reason)
                 continue
-            if found or (irregular and line != " ".join(chunks)):
+            if found or (irregular and TRICKY.search(line)):
                 out.changed.append(bare)
             else:
                 out.kept.append(number)
@@ -162,26 +164,34 @@ def trim_ends(text: str, cuts: list[tuple[int, int, str]]) -> list[tuple[int, in
     return sorted([*cuts, *more])
 
 
-def count_sentences(view: TextView, kept: list[int]) -> int:
-    """Sentences of these lines: one a line, and one more wherever a word follows an end, closing punctuation between."""
-    if not kept:
-        return 0
+def count_sentences(view: TextView, lines: Lines) -> int:
+    """Sentences of the kept lines: one a line, and one more wherever a word follows an end, closing punctuation between."""
     if view.splitter == "white-space":
-        return sum(sentences_of_line(view.lines[number], view.splitter) for number in kept)
-    num_chunks = np.fromiter(map(len, view.line_chunks), np.int64, len(view.lines))
-    line = np.repeat(np.repeat(np.arange(len(num_chunks)), num_chunks), view.chunk_counts)
-    bits = view.word_classes & (SENTENCE_END | PUNCTUATION)
+        return sum(sentences_of_line(t, "unicode") for t in [*(view.lines[n] for n in lines.kept), *lines.changed])
+    total = len(lines.kept) + len(lines.changed)
+    if lines.kept:
+        follows = starts_within(view.word_classes, view.chunk_counts, view.line_chunks)
+        total += int(np.bincount(follows, minlength=len(view.lines))[lines.kept].sum()) if len(follows) else 0
+    plain = [line.split() for line in lines.changed if not TRICKY.search(line)]
+    if plain:
+        numbers, counts = view.lexicon.numbers([chunk for chunks in plain for chunk in chunks])
+        total += len(starts_within(view.lexicon.classes.array[numbers], counts, plain))
+    return total + sum(sentences_of_line(t, view.splitter) - 1 for t in lines.changed if TRICKY.search(t))
+
+
+def starts_within(classes: np.ndarray, counts: np.ndarray, lines: list[list[str]]) -> np.ndarray:
+    """Of each sentence that begins within a line, the line's number. `counts`: words of each chunk of the lines."""
+    num_chunks = np.fromiter(map(len, lines), np.int64, len(lines))
+    line = np.repeat(np.repeat(np.arange(len(lines)), num_chunks), counts)
+    bits = classes & (SENTENCE_END | PUNCTUATION)
     heard = np.flatnonzero(bits != PUNCTUATION)
     end, line = (bits[heard] & SENTENCE_END) != 0, line[heard]
-    follows = line[:-1][end[:-1] & ~end[1:] & (line[:-1] == line[1:])]
-    if not len(follows):
-        return len(kept)
-    return len(kept) + int(np.bincount(follows, minlength=len(num_chunks))[kept].sum())
+    return line[:-1][end[:-1] & ~end[1:] & (line[:-1] == line[1:])]
 
 
 def sentences_of_line(line: str, splitter: str) -> int:
     """The same of one line, white space between its words included."""
-    words = lexicon("unicode" if splitter == "white-space" else splitter)
+    words = lexicon(splitter)
     pieces = PIECES.findall(line)
     chunks = [piece for piece in pieces if not piece.isspace()]
     numbers, counts = words.numbers(chunks)

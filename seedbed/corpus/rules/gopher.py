@@ -24,6 +24,9 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 # Random odd factors: an n-gram's key is the sum of its words' hashes, each by the factor of its place.
 FACTORS = np.random.default_rng(20211208).integers(1 << 62, 1 << 63, 4, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+# What tells n-grams of different n apart when their hashes lie in one array.
+SALTS = np.random.default_rng(20211209).integers(1 << 62, 1 << 63, len(DUPLICATE), dtype=np.uint64)
+LONG = 1 << 15  # words: from here on each n is looked at by itself, for the memory's sake
 
 
 class Quality:
@@ -101,11 +104,11 @@ class Repetition:
             return repeated_pieces(view.text, view.paragraphs, "paragraph")
         n = int(re.findall(r"\d+", rule)[0])
         if "top" in rule:
+            place, count = most_frequent(view)[TOP.index(n)]
             keys = ngram_keys(view, n)[-1]
-            place, _ = most_frequent(keys)
-            places = np.flatnonzero(keys == keys[place]).tolist() if place is not None else []
+            places = np.flatnonzero(keys == keys[place]).tolist() if count else []
         else:
-            places = duplicate_places(joined_hashes(view, n), n)
+            places = duplicate_places(view)[DUPLICATE.index(n)]
         starts, words = view.word_starts, view.words
         return [Span(starts[p], starts[p + n - 1] + len(words[p + n - 1]), f"{n}-gram") for p in places]
 
@@ -147,52 +150,96 @@ def ngram_keys(view: TextView, longest: int) -> list[np.ndarray]:
     return found
 
 
-def most_frequent(keys: np.ndarray) -> tuple[int | None, int]:
-    """Where the most frequent key first stands, and how often it occurs; the earliest of equally frequent ones."""
-    if not len(keys):
-        return None, 0
-    ordered = np.sort(keys)
-    starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    if len(starts) == len(keys) - 1:
-        return 0, 1
-    counts = np.diff(starts, prepend=0, append=len(keys))
-    count = int(counts.max())
-    firsts = ordered[np.concatenate([[0], starts])[counts == count]]
-    if len(firsts) == 1:
-        return int((keys == firsts[0]).argmax()), count
-    return int(np.isin(keys, firsts).argmax()), count
+def most_frequent(view: TextView) -> list[tuple[int, int]]:
+    """For each n of TOP: where the most frequent n words in a row first stand, and how often; the earliest of equals.
+
+    Only places where both shorter n-grams occur again are looked at. A count of 0: there are fewer than n words.
+    """
+    found: list[tuple[int, int]] = []
+    again: np.ndarray | None = None  # by place: whether the n-gram occurs more than once
+    for keys in ngram_keys(view, TOP[-1]):
+        suspects = meeting(keys) if again is None else np.flatnonzero(again[:-1] & again[1:])
+        again = np.zeros(len(keys), bool)
+        place, count = 0, min(1, len(keys))
+        if len(suspects):
+            some = keys[suspects]
+            order = np.argsort(some)
+            ordered = some[order]
+            starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+            sizes = np.diff(starts, prepend=0, append=len(some))
+            counts = np.empty(len(some), np.int64)
+            counts[order] = np.repeat(sizes, sizes)
+            again[suspects[counts > 1]] = True
+            most = int(counts.argmax())
+            if counts[most] > 1:
+                place, count = int(suspects[most]), int(counts[most])
+        found.append((place, count))
+    return found
+
+
+def meeting(keys: np.ndarray) -> np.ndarray:
+    """Places, in order, of the keys that fall together with another one by their highest bits: those that occur more
+    than once, and a few others."""
+    bits = max(12, len(keys).bit_length() + 2)
+    slot = (keys >> np.uint64(64 - bits)).view(np.int64)
+    place = np.arange(len(keys), dtype=np.int32)
+    table = np.empty(1 << bits, np.int32)
+    table[slot] = place
+    last = table[slot]
+    met = last != place
+    met[last[np.flatnonzero(met)]] = True
+    return np.flatnonzero(met)
+
+
+def repeated(keys: np.ndarray) -> np.ndarray:
+    """Places, in order, of the keys that occur more than once."""
+    suspects = meeting(keys)
+    some = keys[suspects]
+    order = np.argsort(some)
+    ordered = some[order]
+    same = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if not len(same):
+        return suspects[:0]
+    found = np.zeros(len(some), bool)
+    found[order[same]] = found[order[same + 1]] = True
+    return suspects[found]
 
 
 def top_ngrams(view: TextView) -> list[int]:
     """Characters in the most frequent n-gram, its words joined by spaces, times its count."""
-    found = []
-    for n, keys in zip(TOP, ngram_keys(view, TOP[-1]), strict=True):
-        place, count = most_frequent(keys)
-        found.append(0 if place is None else (int(view.word_lengths[place : place + n].sum()) + n - 1) * count)
+    return [
+        (int(view.word_lengths[place : place + n].sum()) + n - 1) * count
+        for n, (place, count) in zip(TOP, most_frequent(view), strict=True)
+    ]
+
+
+def joined_hashes(view: TextView) -> list[np.ndarray]:
+    """For each n of DUPLICATE, hashes of each n words in a row written without spaces, uint64 [words - n + 1]."""
+    hashes, powers = view.word_hashes, view.of_words(view.lexicon.powers)
+    total, found = hashes, []
+    for n in range(2, DUPLICATE[-1] + 1):
+        total = total[:-1] * powers[n - 1 :] + hashes[n - 1 :]
+        if n in DUPLICATE:
+            found.append(total)
     return found
 
 
-def joined_hashes(view: TextView, n: int) -> np.ndarray:
-    """Hashes of each n words in a row written without spaces, uint64 [words - n + 1]."""
-    return list(all_joined_hashes(view, n))[-1][1]
+def duplicate_places(view: TextView) -> list[list[int]]:
+    """For each n of DUPLICATE, where n-grams stand that occurred before: after one, the next n places are passed over and
+    not remembered."""
+    hashes = joined_hashes(view)
+    if len(view.word_numbers) > LONG:
+        by_size = [(repeated(some), some) for some in hashes]
+    else:  # all at once, told apart by a salt
+        keys = np.concatenate([some + salt for some, salt in zip(hashes, SALTS, strict=True)])
+        places = repeated(keys)
+        starts = np.cumsum([0, *map(len, hashes)])
+        cuts = np.searchsorted(places, starts).tolist()
+        by_size = [(places[a:b] - s, some) for a, b, s, some in zip(cuts, cuts[1:], starts, hashes, strict=False)]
+    return [pass_over(places, some, n) for n, (places, some) in zip(DUPLICATE, by_size, strict=True)]
 
 
-def all_joined_hashes(view: TextView, longest: int) -> Any:
-    """(n, hashes) for n from 2 to `longest`."""
-    hashes, powers = view.word_hashes, view.of_words(view.lexicon.powers)
-    total = hashes
-    for n in range(2, longest + 1):
-        total = total[:-1] * powers[n - 1 :] + hashes[n - 1 :]
-        yield n, total
-
-
-def duplicate_places(hashes: np.ndarray, n: int) -> list[int]:
-    """Where n-grams stand that occurred before: after one, the next n places are passed over and not remembered."""
-    ordered = np.sort(hashes)
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(again):
-        return []
-    candidates = np.flatnonzero(np.isin(hashes, again))
+def pass_over(candidates: np.ndarray, hashes: np.ndarray, n: int) -> list[int]:
     places: list[int] = []
     seen: set[int] = set()
     free = 0
@@ -208,16 +255,14 @@ def duplicate_places(hashes: np.ndarray, n: int) -> list[int]:
 
 def duplicate_ngrams(view: TextView) -> list[int]:
     """Characters in n-grams that occurred before, for each n of DUPLICATE."""
-    found = []
-    ends: np.ndarray | None = None
-    for n, hashes in all_joined_hashes(view, DUPLICATE[-1]):
-        if n < DUPLICATE[0]:
-            continue
-        places = duplicate_places(hashes, n)
-        if places and ends is None:
-            ends = np.concatenate([[0], np.cumsum(view.word_lengths)])
-        found.append(int((ends[np.array(places) + n] - ends[places]).sum()) if places and ends is not None else 0)
-    return found
+    all_places = duplicate_places(view)
+    if not any(all_places):
+        return [0] * len(DUPLICATE)
+    ends = np.concatenate([[0], np.cumsum(view.word_lengths)])
+    return [
+        int((ends[np.array(places) + n] - ends[places]).sum()) if places else 0
+        for n, places in zip(DUPLICATE, all_places, strict=True)
+    ]
 
 
 def start_quality(section: Any, config: CurateConfig) -> Quality:
