@@ -11,6 +11,7 @@ rounds for ours, one for datatrove. Every difference in a decision is listed. Re
 import argparse
 import json
 import lzma
+import os
 import subprocess
 import tempfile
 import time
@@ -24,7 +25,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
 from seedbed.corpus import words
-from seedbed.corpus.chain import Chain, Judgement, judgements
+from seedbed.corpus.chain import Chain, Judgement, judgements, score_columns
 from seedbed.corpus.normalise import normalise
 from seedbed.files import write_json
 from seedbed.recipe.curation import CurateConfig
@@ -70,8 +71,7 @@ def decide(rules: list[Judgement], scores: list[Any], columns: list[str]) -> lis
 
 
 def run_ours(texts: list[str], steps: tuple[str, ...], splitter: str) -> tuple[float, list[list[Any]]]:
-    from seedbed.corpus.chain import score_columns
-
+    """Processor seconds, and what `compare` wants of each document: kept, group, reason, text."""
     config = CurateConfig(steps=steps, words=splitter)
     best, decisions = float("inf"), []
     columns, rules = [name for name, _ in score_columns(config)], judgements(config)
@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=1000, help="documents of the corpus")
     parser.add_argument("--pages", type=int, default=None, help="only the first pages")
     options = parser.parse_args()
+    load_before = round(os.getloadavg()[0], 2)
     pages = labelled_pages(options.data / "crawl" / "labelled_pages" / "trafilatura_eval.warc.gz")[: options.pages]
     texts = [*pages, *corpus_texts(options.data / "corpus", options.others)]
     names = [f"page {n}" if n < len(pages) else f"corpus {n - len(pages)}" for n in range(len(texts))]
@@ -132,6 +133,7 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {name: machine[name] for name in ("cpu", "cores", "os", "python")},
         "peer": peer["versions"],
+        "load_before": load_before,
         "documents": len(texts),
         "pages": len(pages),
         "megabytes": round(sum(len(text.encode()) for text in texts) / 1e6, 1),
