@@ -17,7 +17,7 @@ from seedbed.corpus.dedup.tables import range_of_part, slice_of
 from seedbed.corpus.rules.group import Span
 
 KIND = "boilerplate"
-PART_LINES = 16 << 20  # lines of a part, on average: 400 MB
+PART_LINES = 4 << 20  # lines of a part, on average: some 250 MB
 LINE = np.dtype([("line", "<u8"), ("host", "<u8"), ("pages", "<u4")])
 FOUND = np.dtype([("line", "<u8"), ("pages", "<u4"), ("share", "<f4")])
 

@@ -14,7 +14,7 @@ import numpy as np
 from seedbed.corpus.dedup.tables import bands_path, range_of_part, rows_path, slice_of
 
 LEADERS = 16  # a bucket of up to 17 documents gives every pair, one of n documents at most 16 n
-PART_KEYS = 4 << 20  # keys of a band that a task holds, on average: some 300 MB with the pairs they give
+PART_KEYS = 1 << 20  # of a band, that a task holds on average: 240 MB with their order; pairs add 16 each at worst
 LEFT_OUT = -1  # rank of a document that is not to be compared, such as a second copy
 
 

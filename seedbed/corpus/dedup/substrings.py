@@ -24,7 +24,7 @@ from seedbed.corpus.rules.group import Span
 
 MIN_WORDS = 50  # tokens, in Lee et al. 2021; a word is about 1.3 tokens, so this is on the careful side
 KIND = "substring"
-PART_WINDOWS = 8 << 20  # windows of a part, on average: some 500 MB while they are sorted
+PART_WINDOWS = 2 << 20  # windows of a part, on average: some 250 MB while they are sorted
 BATCH_WORDS = 1 << 20  # hashed at a time
 REMEMBERED_WORDS = 500_000
 ONE_CHARACTER = UNSPACED.pattern.strip("()[]")
