@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 
 # Clark et al. 2022 saturate the number of experts; the two ends as Ludziejewski et al. 2025 fit them (arXiv 2502.05172, table 3).
 EXPERTS_START, EXPERTS_MOST = 2.0732, 290.4521
+MOST_EXCESS = 1e6  # repetitions: their worth has ended long before, and nothing overflows
+MOST_LOG = 300.0  # of a constant, either way: no fit of sense comes near
 EXPONENTS = (0.01, 3.0)  # where a fit looks for exponents: published ones lie between .05 and .6
 
 
@@ -93,9 +95,11 @@ class Form:
             if name in self.slopes:
                 low[index], high[index] = EXPONENTS
             elif name == "E":
-                low[index] = log_loss.min() + np.log(0.01)
+                low[index], high[index] = log_loss.min() + np.log(0.01), MOST_LOG
             elif name in ("R_D", "R_N"):
                 low[index], high[index] = np.log(0.1), np.log(1e4)
+            elif name in self.logs:
+                low[index], high[index] = -MOST_LOG, MOST_LOG
         return low, high
 
 
@@ -196,10 +200,15 @@ def kaplan_starts(inputs: Inputs, log_loss: Array) -> Array:
     return np.array(found)
 
 
-def saturate(excess: Array, half_life: Array) -> tuple[Array, Array]:
-    """What `excess` repetitions are worth, R*(1 - exp(-R/R*)), and its derivative by R*."""
-    decay = np.exp(-excess / half_life)
-    return half_life * (1 - decay), 1 - decay - excess / half_life * decay
+def excess(log_ratio: Array) -> Array:
+    """Repetitions beyond the first pass, from the log of how many passes there are."""
+    return np.expm1(np.minimum(log_ratio, np.log(MOST_EXCESS)))
+
+
+def saturate(repeats: Array, half_life: Array) -> tuple[Array, Array]:
+    """What `repeats` repetitions are worth, R*(1 - exp(-R/R*)), and its derivative by R*."""
+    decay = np.exp(-repeats / half_life)
+    return half_life * (1 - decay), 1 - decay - repeats / half_life * decay
 
 
 def evaluate_repetition(theta: Array, inputs: Inputs) -> tuple[Array, Array]:
@@ -214,16 +223,16 @@ def evaluate_repetition(theta: Array, inputs: Inputs) -> tuple[Array, Array]:
     fits = log_fit >= log_n
     log_un = np.where(fits, log_n, log_fit)
     half_d, half_n = np.exp(log_half_d), np.exp(log_half_n)
-    worth_d, slope_d = saturate(np.expm1(log_d - log_u), half_d)
-    worth_n, slope_n = saturate(np.expm1(log_n - log_un), half_n)
+    worth_d, slope_d = saturate(excess(log_d - log_u), half_d)
+    worth_n, slope_n = saturate(excess(log_n - log_un), half_n)
     effective_d, effective_n = log_u + np.log1p(worth_d), log_un + np.log1p(worth_n)
     total, weights = log_sum_exp(
         np.stack([np.broadcast_to(e, effective_n.shape), a - alpha * effective_n, b - alpha * effective_d], -1)
     )
     by_n, by_d = weights[..., 1], weights[..., 2]
     # N' depends on (a, b, alpha) through U_N where parameters are in excess
-    decay_n = np.exp(-np.expm1(log_n - log_un) / half_n)
-    by_un = np.where(fits, 0.0, 1 - decay_n * np.exp(log_n - log_un) / (1 + worth_n))
+    decay_n = np.exp(-excess(log_n - log_un) / half_n)
+    by_un = np.where(fits, 0.0, 1 - decay_n * (1 + excess(log_n - log_un)) / (1 + worth_n))
     gradient = [
         weights[..., 0],
         by_n * (1 - by_un),

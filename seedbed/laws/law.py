@@ -13,7 +13,7 @@ import numpy as np
 
 from seedbed.errors import InputError
 from seedbed.files import write_json
-from seedbed.laws.forms import FORMS, Array, Form, Inputs, make_inputs
+from seedbed.laws.forms import FORMS, MOST_LOG, Array, Form, Inputs, make_inputs
 
 if TYPE_CHECKING:
     from seedbed.laws.points import Points
@@ -158,7 +158,7 @@ class Law:
             return nothing, nothing
         here = self.form.log_loss(self.theta, inputs)[0]
         tails = np.quantile(self.log_draws(inputs), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        low, high = np.exp(here + self.widening * (tails - here))
+        low, high = np.exp(np.clip(here + self.widening * (tails - here), -MOST_LOG, MOST_LOG))
         return low, high
 
     def optimum(
@@ -179,7 +179,8 @@ class Law:
         if len(self.draws):
             spread, spread_losses = self.least(self.draws, flops, extra)
             ranges = [ends_of(x, level) for x in (spread, flops / 6 / spread)]
-            low, high = losses[0] * (np.array(ends_of(spread_losses, level)) / losses[0]) ** self.widening
+            ends = np.log(np.array(ends_of(spread_losses, level)) / losses[0]) * self.widening
+            low, high = losses[0] * np.exp(np.clip(ends, -MOST_LOG, MOST_LOG))
             ranges.append((float(low), float(high)))
         warnings = self.notes + (self.fitted.warnings(np.array([params]), np.array([tokens])) if self.fitted else ())
         return Optimum(flops, params, tokens, float(losses[0]), ranges[0], ranges[1], ranges[2], warnings)
