@@ -31,22 +31,31 @@ def choose_held_out(texts: Iterable[Text], seed: int, fraction: float, max_bytes
 
     Of two texts or more at least one is held out and at least one is not.
     """
-    drawn = sorted((draw(text.digest, seed), text.digest, text) for text in texts)
+    drawn: list[tuple[float, bytes, Text]] = []  # those below the fraction: all that must be in memory at once
+    fitting: dict[str, tuple[float, bytes, Text]] = {}  # the first of each domain that is not too large
+    sizes: dict[str, int] = {}
+    ends: list[tuple[float, bytes]] = []
+    count = 0
+    for text in texts:
+        entry = (draw(text.digest, seed), text.digest, text)
+        sizes[text.domain] = sizes.get(text.domain, 0) + 1
+        count += 1
+        if entry[0] < fraction:
+            drawn.append(entry)
+        if text.num_bytes <= max_bytes and (text.domain not in fitting or entry[:2] < fitting[text.domain][:2]):
+            fitting[text.domain] = entry
+        ends = [min([*ends, entry[:2]]), max([*ends, entry[:2]])]
     held: set[bytes] = set()
     used: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    for value, digest, text in drawn:
-        sizes[text.domain] = sizes.get(text.domain, 0) + 1
-        if value < fraction and used.get(text.domain, 0) + text.num_bytes <= max_bytes:
+    for _, digest, text in sorted(drawn, key=lambda entry: entry[:2]):
+        if used.get(text.domain, 0) + text.num_bytes <= max_bytes:
             used[text.domain] = used.get(text.domain, 0) + text.num_bytes
             held.add(digest)
-    for _, digest, text in drawn:
-        wanted = fraction > 0 and text.domain not in used and sizes[text.domain] >= DOMAIN_MINIMUM
-        if wanted and text.num_bytes <= max_bytes:
-            used[text.domain] = text.num_bytes
-            held.add(digest)
-    if len(drawn) > 1 and not held:
-        held.add(drawn[0][1])
-    if len(drawn) > 1 and len(held) == len(drawn):
-        held.discard(drawn[-1][1])
+    if fraction > 0:
+        few = [domain for domain in fitting if domain not in used and sizes[domain] >= DOMAIN_MINIMUM]
+        held |= {fitting[domain][1] for domain in few}
+    if count > 1 and not held:
+        held.add(ends[0][1])
+    if count > 1 and len(held) == count:
+        held.discard(ends[1][1])
     return held

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from seedbed.corpus.executors import Execution
+from seedbed.corpus.executors import Execution, close_executors
 from seedbed.errors import InputError, Interrupted
 from seedbed.files import read_json, write_json
 from seedbed.recipe.layout import AUTO
@@ -145,6 +145,8 @@ def run_pipeline(
                 outputs[name] = run_stage(
                     load_stage(name), folder, recipe, outputs, events, stop.check, state, execution
                 )
+                if name == "curate":
+                    close_executors()
                 if name == "measure":
                     recipe = apply_measured(recipe, outputs[name].summary)
                 # the layout belongs to these ranks, not to what is trained
@@ -155,6 +157,7 @@ def run_pipeline(
             status = "interrupted"
             raise
         finally:
+            close_executors()
             events.emit("run_end", seconds=round(time.monotonic() - started, 3), status=status)
             events.close()
             for sink in sinks:

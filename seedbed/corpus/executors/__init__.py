@@ -4,6 +4,6 @@ Takes a function's name, its tasks (JSON) and the folder they write to; gives on
 A finished task leaves a mark in the folder, so that whoever comes back after a kill repeats only what was in hand.
 """
 
-from seedbed.corpus.executors.tasks import EXECUTORS, Execution, run_tasks
+from seedbed.corpus.executors.tasks import EXECUTORS, Execution, close_executors, run_tasks
 
-__all__ = ["EXECUTORS", "Execution", "run_tasks"]
+__all__ = ["EXECUTORS", "Execution", "close_executors", "run_tasks"]

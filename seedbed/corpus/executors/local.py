@@ -37,8 +37,7 @@ class Processes:
         waiting, deaths = list(tasks), dict.fromkeys((number for number, _ in tasks), 0)
         while waiting:
             in_hand: dict[Future[int], tuple[int, Task]] = {}
-            # spawn: a fork of a process that runs threads (torch, pyarrow) may hang
-            pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), quiet_worker)
+            pool = open_pool(self.workers)
             try:
                 while waiting or in_hand:
                     while waiting and len(in_hand) < self.workers:
@@ -54,13 +53,30 @@ class Processes:
                     deaths[number] += 1
                     if deaths[number] > DEATHS_OF_A_TASK:
                         raise too_many_deaths(number, task, deaths[number]) from None
+                close_pool()
                 waiting = [*in_hand.values(), *waiting]
-            finally:
-                stop_pool(pool)
+            except BaseException:
+                close_pool()
+                raise
 
 
-def stop_pool(pool: ProcessPoolExecutor) -> None:
-    """End the workers now; what they had in hand is repeated another time."""
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-    pool.shutdown(wait=True, cancel_futures=True)
+# The pool outlives one call, since stages follow one another and a worker's imports take about a second.
+_open: dict[int, ProcessPoolExecutor] = {}
+
+
+def open_pool(workers: int) -> ProcessPoolExecutor:
+    """The pool of that many processes; another size's is closed."""
+    if workers not in _open:
+        close_pool()
+        # spawn: a fork of a process that runs threads (torch, pyarrow) may hang
+        _open[workers] = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), quiet_worker)
+    return _open[workers]
+
+
+def close_pool() -> None:
+    """End the workers now; what they have in hand is repeated another time."""
+    while _open:
+        _, pool = _open.popitem()
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)

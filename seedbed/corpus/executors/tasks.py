@@ -121,3 +121,10 @@ def too_many_deaths(number: int, task: Task, deaths: int) -> SeedbedError:
 def available_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def close_executors() -> None:
+    """End the worker processes that wait for more tasks."""
+    from seedbed.corpus.executors.local import close_pool
+
+    close_pool()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.corpus.executors import Execution, run_tasks
+from seedbed.corpus.executors import Execution, close_executors, run_tasks
 from seedbed.corpus.executors.slurm import Slurm
 from seedbed.errors import InputError, Interrupted, SeedbedError
 
@@ -48,6 +48,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> str:
     folder, root = str(Path(__file__).parent), str(Path(__file__).parents[3])
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, root]))
+    close_executors()  # workers of an earlier test know another path
     return Path(__file__).stem
 
 
