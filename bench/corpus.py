@@ -14,6 +14,7 @@ from pathlib import Path
 
 from seedbed.corpus.builtin import NAMES, PREFIX
 from seedbed.corpus.collect import COLLECT
+from seedbed.corpus.compare import COMPARE
 from seedbed.corpus.curate import CURATE
 from seedbed.corpus.score import SCORE
 from seedbed.corpus.yields import Tokens
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.for_recipe(Path(scratch), recipe)
         outputs: dict[str, StageOutput] = {}
-        for stage in (COLLECT, SCORE, CURATE):
+        for stage in (COLLECT, SCORE, COMPARE, CURATE):
             wall, processor = time.perf_counter(), time.process_time()
             outputs[stage.name] = run_stage(stage, folder, recipe, outputs, EventLog(None), lambda: None, {})
             result[f"{stage.name}_seconds"] = round(time.perf_counter() - wall, 2)

@@ -11,6 +11,7 @@ from seedbed.corpus.collect import COLLECT
 from seedbed.corpus.compare import COMPARE
 from seedbed.corpus.curate import CURATE
 from seedbed.corpus.decisions import read_decision_rows
+from seedbed.corpus.executors import Execution
 from seedbed.corpus.score import SCORE
 from seedbed.corpus.store import read_documents
 from seedbed.recipe.schema import Recipe
@@ -54,7 +55,14 @@ def curate(tmp_path: Path) -> Callable[..., Curated]:
     """curate(sources, validation=(), seed=1, held_out_fraction=..., **curate_fields) -> Curated."""
     count = 0
 
-    def run(sources: Any, validation: Any = (), seed: int = 1, corpus: Any = None, **fields: Any) -> Curated:
+    def run(
+        sources: Any,
+        validation: Any = (),
+        seed: int = 1,
+        corpus: Any = None,
+        execution: Execution | None = None,
+        **fields: Any,
+    ) -> Curated:
         nonlocal count
         count += 1
         recipe = Recipe.model_validate(
@@ -71,7 +79,7 @@ def curate(tmp_path: Path) -> Callable[..., Curated]:
         outputs: dict[str, StageOutput] = {}
         events = EventLog(folder.events_path)
         for stage in (COLLECT, SCORE, COMPARE, CURATE):
-            outputs[stage.name] = run_stage(stage, folder, recipe, outputs, events, lambda: None, {})
+            outputs[stage.name] = run_stage(stage, folder, recipe, outputs, events, lambda: None, {}, execution)
         events.close()
         folder.write_index({name: output.path.name for name, output in outputs.items()})
         return Curated(folder, outputs["collect"], outputs["compare"], outputs["curate"])

@@ -101,6 +101,7 @@ def test_an_error_in_a_worker_is_the_error(tmp_path: Path, here: str) -> None:
         run_tasks(f"{here}:shout", [{}, {}], tmp_path, Execution(workers=2))
 
 
+@pytest.mark.slow
 def test_ray_gives_the_same_files(tmp_path: Path, here: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
     for name, function, execution in (("local", "shout", Execution()), ("ray", "die_once", Execution("ray", 2))):
