@@ -16,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seedbed.corpus.chain import Judgement, judgements
 from seedbed.corpus.decide import Compared
 from seedbed.corpus.redecide import Redecider, redecided_text
+from seedbed.corpus.rules.group import numeric
 from seedbed.corpus.score import scored_schema
 from seedbed.recipe.schema import Recipe
 
@@ -30,9 +32,10 @@ SETTINGS = (["gopher_quality.min_words=30"], ["gopher_quality.min_words=80"], ["
 
 
 def write_scores(folder: Path, recipe: Recipe, documents: int) -> None:
-    """Log-normal scores around each threshold's order of magnitude; one document in eight repeats another."""
+    """Scores of which about one in forty fails each rule, around its threshold; one document in eight repeats another."""
     draw = np.random.default_rng(0)
     schema = scored_schema(recipe.curate)
+    bounds = {rule.column: numeric(rule.threshold) for rule in judgements(recipe.curate) if is_numeric(rule)}
     for shard, start in enumerate(range(0, documents, SHARD)):
         rows = min(SHARD, documents - start)
         text = draw.integers(0, documents * 7 // 8, rows).astype(np.uint64)
@@ -41,19 +44,23 @@ def write_scores(folder: Path, recipe: Recipe, documents: int) -> None:
             if field.name == "id":
                 columns.append(pa.array([f"crawl/{start + row}" for row in range(rows)]))
             elif field.name == "digest":
-                digests = np.stack([text, text * np.uint64(0x9E3779B97F4A7C15)], axis=1)
-                columns.append(
-                    pa.FixedSizeBinaryArray.from_buffers(field.type, rows, [None, pa.py_buffer(digests.tobytes())])
-                )
+                digests = pa.py_buffer(np.stack([text, text * np.uint64(0x9E3779B97F4A7C15)], axis=1).tobytes())
+                columns.append(pa.FixedSizeBinaryArray.from_buffers(field.type, rows, [None, digests]))
             elif field.type == pa.int64():
                 columns.append(pa.array(draw.integers(1, 20_000, rows)))
             elif field.type == pa.float64():
-                columns.append(pa.array(np.exp(draw.normal(-2.5, 1.5, rows)) * (1000 if "words" in field.name else 1)))
+                low, high = bounds.get(field.name, (-np.inf, 1.0))
+                spread = np.exp(draw.normal(0, 1, rows))
+                columns.append(pa.array(low * spread * 7 if np.isfinite(low) else high * spread / 7))
             else:
-                labels = {"split": [""], "language": ["en", "de", ""], "source": ["crawl"]}.get(field.name, ["", "en"])
-                columns.append(pa.array(np.array(labels)[draw.integers(0, len(labels), rows)]))
+                labels = ["crawl"] if field.name == "source" else [""]
+                columns.append(pa.array(labels * rows))
         table = pa.Table.from_arrays(columns, schema=schema)
         pq.write_table(table, folder / f"scored-{shard:05d}.parquet", compression="zstd")
+
+
+def is_numeric(rule: Judgement) -> bool:
+    return rule.threshold is not None and rule.rule.side in ("at least", "at most", "between")
 
 
 def invented_edges(documents: int) -> Compared:

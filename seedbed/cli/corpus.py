@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from seedbed.cli.browse import browse
 from seedbed.cli.redecide import redecide
 from seedbed.cli.run import JsonOption
 
@@ -17,6 +18,7 @@ app = typer.Typer(
 classifier = typer.Typer(no_args_is_help=True, help="A quality classifier of your own, for the step `classifier`.")
 app.add_typer(classifier, name="classifier")
 app.command()(redecide)
+app.command()(browse)
 SECONDS_A_LINE = 5.0
 
 

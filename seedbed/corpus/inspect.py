@@ -163,28 +163,32 @@ class Inspector:
         """As it was collected."""
         return read_row(self.documents[at.shard], at.row)
 
-    def spans(self, at: At) -> list[tuple[str, Span]]:
-        """What scoring marked, in the order of the steps."""
+    def spans(self, at: At, cuts: bool = True) -> list[tuple[str, Span]]:
+        """What scoring marked, in the order of the steps, and what was cut of a kept document because it stands elsewhere."""
         names = ["step", "start", "end", "kind", "replacement"]
-        path = self.scored / f"spans-{at.shard:05d}.parquet"
-        try:
-            table = pq.read_table(path, columns=names, filters=[("document", "=", at.row)])
-        except pa.ArrowException as error:
-            raise damaged(path, error) from None
-        return [(step, Span(*span)) for step, *span in zip(*(table[name].to_pylist() for name in names), strict=True)]
+        paths = [self.scored / f"spans-{at.shard:05d}.parquet", self.curated / f"cuts-{at.shard:05d}.parquet"]
+        found: list[tuple[str, Span]] = []
+        for path in [path for path in paths[: 1 + cuts] if path.is_file()]:
+            try:
+                table = pq.read_table(path, columns=names, filters=[("document", "=", at.row)])
+            except pa.ArrowException as error:
+                raise damaged(path, error) from None
+            rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+            found += [(step, Span(*span)) for step, *span in rows]
+        return found
 
-    def texts(self, at: At) -> list[tuple[str, str, list[Span]]]:
+    def texts(self, at: At, cuts: bool = True) -> list[tuple[str, str, list[Span]]]:
         """(step, the text as it came to it, what it marked) of the steps that marked something; then ("", final text, [])."""
         text, found = normalise.normalise(self.document(at)["text"], self.config.unicode_form), []
-        for step, marked in groupby(self.spans(at), key=lambda pair: pair[0]):
+        for step, marked in groupby(self.spans(at, cuts), key=lambda pair: pair[0]):
             spans = [span for _, span in marked]
             found.append((step, text, spans))
             text = apply_spans(text, spans)
         return [*found, ("", text, [])]
 
-    def text(self, at: At) -> str:
-        """Normalised and edited, as it was scored."""
-        return self.texts(at)[-1][1]
+    def text(self, at: At, cuts: bool = True) -> str:
+        """Normalised and edited; without `cuts` as it was scored and compared."""
+        return self.texts(at, cuts)[-1][1]
 
     def explain(self, at: At) -> Explanation:
         decision = self.decision(at)
@@ -221,9 +225,14 @@ class Inspector:
         worker = groups[step].start(groups[step].section(self.config), self.config)
         if not hasattr(worker, "explain"):
             return []
-        order = list(groups)
-        text = next(text for name, text, _ in texts if name == "" or order.index(name) >= order.index(step))
+        text = texts[self.text_number(texts, step)][1]
         return [(text, span) for span in worker.explain(TextView(text, self.config.words), document, threshold)]
+
+    def text_number(self, texts: list[tuple[str, str, list[Span]]], step: str) -> int:
+        """Which of `texts` came to this step of the recipe: that of the first step from there on that marked something."""
+        order = {name: number for number, name in enumerate(self.config.steps)}
+        wanted = order.get(step, len(order))
+        return next(n for n, (name, _, _) in enumerate(texts) if name == "" or order.get(name, len(order)) >= wanted)
 
     def partner(self, at: At, identity: str) -> Partner | None:
         """The document that this one was merged into; None where there is none in this run."""
@@ -232,7 +241,7 @@ class Inspector:
 
     def compare(self, at: At, other: At, identity: str) -> Partner:
         """What differs between a document and the one it was merged into (`identity`, at `other`)."""
-        mine, theirs = self.text(at), self.text(other)
+        mine, theirs = self.text(at, cuts=False), self.text(other, cuts=False)
         return Partner(identity, self.similarity(mine, theirs), changes(theirs, mine))
 
     def similarity(self, text: str, other: str) -> float:

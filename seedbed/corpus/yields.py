@@ -16,7 +16,7 @@ COLUMNS = ["source", "language", "verdict", "rule", "bytes_in", "bytes_text", "b
 KEYS = COLUMNS[:4]
 SUMS = COLUMNS[4:]
 
-COLLECT, TEXT, DEDUP = "collect", "text", "dedup"  # steps that no recipe names
+COLLECT, TEXT, DEDUP, CUTS = "collect", "text", "dedup", "cuts"  # steps that no recipe names
 BEFORE_RULES = (COLLECT, TEXT, "empty")
 AFTER_RULES = ("validation", DEDUP)
 
@@ -72,7 +72,8 @@ class Amount:
 class Step:
     """What reached a step, what it took (by rule, the largest first) and what it left.
 
-    The step `text` takes no documents: its bytes are markup, white space and edits, and from there on bytes are of text.
+    The step `text` takes no documents: its bytes are markup, white space and edits, and from there on bytes are of text. Nor
+    does `cuts`: its bytes are lines and passages of kept documents that stand elsewhere too.
     """
 
     name: str
@@ -141,18 +142,26 @@ def step_order(yields: list[dict[str, Any]], steps: Sequence[str]) -> list[str]:
     met = dict.fromkeys(name for entry in yields if (name := step_of(entry["verdict"], entry["rule"])))
     before = [name for name in BEFORE_RULES if name == TEXT or name in met]
     after = [name for name in met if name not in (*steps, *BEFORE_RULES, *AFTER_RULES)]
-    return [*before, *steps, *after, *(name for name in AFTER_RULES if name in met or name == DEDUP)]
+    after += [name for name in AFTER_RULES if name in met or name == DEDUP]
+    cut = any(entry["bytes_text"] != entry["bytes_out"] for entry in yields if entry["verdict"] == "kept")
+    return [*before, *steps, *after, *([CUTS] if cut else [])]
 
 
-def waterfall(yields: list[dict[str, Any]], steps: Sequence[str]) -> list[Step]:
+def waterfall(
+    yields: list[dict[str, Any]], steps: Sequence[str], everything: Sequence[str] | None = None
+) -> list[Step]:
     """From what was read to what was kept, step by step; the last step's `left` is what was kept.
 
     A document is taken by the first rule that it fails, so the steps' takings add up to all that is not kept.
     """
     reached = sum((Amount(entry["documents"], entry["bytes_in"]) for entry in yields), Amount())
     found: list[Step] = []
-    for name in step_order(yields, steps):
+    for name in everything or step_order(yields, steps):
         step = Step(name, reached)
+        if name == CUTS:
+            kept = [entry for entry in yields if entry["verdict"] == "kept"]
+            cut = sum(entry["bytes_text"] - entry["bytes_out"] for entry in kept)
+            step.rules["repeated lines and passages"] = Amount(0, cut)
         if name == TEXT:
             read = [entry for entry in yields if entry["verdict"] != "quarantined"]
             step.rules["markup, white space and edits"] = Amount(
@@ -177,13 +186,7 @@ def waterfalls(yields: list[dict[str, Any]], steps: Sequence[str], by: str) -> d
         sizes[entry[by]] = sizes.get(entry[by], 0) + entry["documents"]
     found = {}
     for value in sorted(sizes, key=lambda value: -sizes[value]):
-        own = {step.name: step for step in waterfall([e for e in yields if e[by] == value], steps)}
-        reached, full = own[TEXT].reached, []
-        for name in everything:
-            step = own.get(name, Step(name, reached))
-            full.append(step)
-            reached = step.left
-        found[value] = full
+        found[value] = waterfall([entry for entry in yields if entry[by] == value], steps, everything)
     return found
 
 

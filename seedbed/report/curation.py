@@ -17,6 +17,7 @@ LABELS = {
     TEXT: "markup, spaces, edits",
     "empty": "empty",
     "dedup": "duplicates",
+    "cuts": "repeated passages",
     "validation": "as held out",
 }
 
