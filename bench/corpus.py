@@ -43,7 +43,7 @@ def main() -> None:
             result[f"{stage.name}_seconds"] = round(time.perf_counter() - wall, 2)
             result[f"{stage.name}_processor_seconds"] = round(time.process_time() - processor, 2)
         entries = read_json(outputs["curate"].path / "yields.json")
-        print(yields_text(make_yields(entries, recipe.curate.steps, Tokens())), file=sys.stderr)
+        print(yields_text(make_yields(entries, recipe.curate, Tokens())), file=sys.stderr)
     summary = outputs["curate"].summary
     result |= {key: summary[key] for key in ("read", "kept", "bytes_read", "bytes_kept")}
     result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -18,7 +18,7 @@ from seedbed.corpus.decisions import decision_parts, read_batches
 from seedbed.corpus.dedup.signature import hasher, jaccard
 from seedbed.corpus.differences import Change, changes
 from seedbed.corpus.rules.group import Check, Span
-from seedbed.corpus.store import damaged, read_documents
+from seedbed.corpus.store import damaged, document_parts, read_documents
 from seedbed.corpus.view import TextView
 from seedbed.errors import InputError
 from seedbed.recipe.schema import CurateConfig
@@ -133,7 +133,7 @@ class Inspector:
         self.curated, self.collected, self.scored = (self.folder.stage_path(n) for n in ("curate", "collect", "score"))
         self.config = self.folder.recipe().curate
         self.decisions = {shard_of(part): part for part in decision_parts(self.curated)}
-        self.documents = {shard_of(part): part for part in sorted(self.collected.glob("documents-*.parquet"))}
+        self.documents = dict(enumerate(document_parts(self.collected)))
 
     def find(self, wanted: str) -> At:
         """The document whose id, its beginning, a part of it, or a field of its own is `wanted`."""

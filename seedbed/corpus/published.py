@@ -49,23 +49,20 @@ def published_yields() -> tuple[Published, ...]:
     return tuple(Published(**{**entry, "steps": tuple(entry["steps"])}) for entry in tomllib.loads(text)["published"])
 
 
-def comparable(steps: list[Step]) -> list[tuple[Published, float]]:
+def comparable(steps: list[Step], near: bool) -> list[tuple[Published, float]]:
     """Published yields of steps that this run has, all of them, each with this run's share kept by the same steps.
+
+    `near`: whether deduplication looked for more than equal texts, as what is published does.
 
     Where theirs is of documents so is ours; where theirs is of tokens ours is of bytes of text.
     """
-    by_name = {step.name: step for step in steps if step.name != DEDUP or near_duplicates(step)}
+    by_name = {step.name: step for step in steps if step.name != DEDUP or near}
     found = []
     for entry in published_yields():
         if all(name in by_name for name in entry.steps):
             shares = [share_of(by_name[name], entry.unit) for name in entry.steps]
             found.append((entry, math.prod(shares)))
     return found
-
-
-def near_duplicates(step: Step) -> bool:
-    """Whether deduplication looked for more than equal texts: what is published does."""
-    return any(rule != "exact_dedup" for rule in step.rules)
 
 
 def share_of(step: Step, unit: str) -> float:
@@ -75,15 +72,15 @@ def share_of(step: Step, unit: str) -> float:
     return part / whole if whole else 1.0
 
 
-def alarms(steps: list[Step], by_source: dict[str, list[Step]]) -> list[Alarm]:
+def alarms(steps: list[Step], by_source: dict[str, list[Step]], near: bool) -> list[Alarm]:
     """Sentences on what falls far outside, the steps first, then the sources."""
-    return [*step_alarms(steps), *source_alarms(by_source)]
+    return [*step_alarms(steps, near), *source_alarms(by_source)]
 
 
-def step_alarms(steps: list[Step]) -> list[Alarm]:
+def step_alarms(steps: list[Step], near: bool) -> list[Alarm]:
     reached = {step.name: step.reached.documents for step in steps}
     groups: dict[tuple[str, ...], list[tuple[Published, float]]] = {}
-    for entry, kept in comparable(steps):
+    for entry, kept in comparable(steps, near):
         if min(reached[name] for name in entry.steps) >= LEAST_DOCUMENTS:
             groups.setdefault(entry.steps, []).append((entry, kept))
     found: list[Alarm] = []
@@ -147,18 +144,18 @@ def source_alarms(by_source: dict[str, list[Step]]) -> list[Alarm]:
     return found
 
 
-def published_texts(steps: list[Step]) -> dict[str, str]:
+def published_texts(steps: list[Step], near: bool) -> dict[str, str]:
     """For a table: step -> what others kept there, beside the last of the steps that a figure is of."""
     found: dict[str, list[str]] = {}
     order = [step.name for step in steps]
-    for entry, _ in comparable(steps):
+    for entry, _ in comparable(steps, near):
         last = max(entry.steps, key=order.index)
         together = f" with {', '.join(entry.steps[:-1])}" if len(entry.steps) > 1 else ""
         found.setdefault(last, []).append(f"{entry.who.split(',')[0]} {entry.kept:.0%}{together}")
     return {name: "; ".join(texts) for name, texts in found.items()}
 
 
-def comparison_rows(steps: list[Step]) -> list[dict[str, Any]]:
+def comparison_rows(steps: list[Step], near: bool) -> list[dict[str, Any]]:
     """Every published yield with this run's, for the page and for programs."""
     return [
         {
@@ -171,7 +168,7 @@ def comparison_rows(steps: list[Step]) -> list[dict[str, Any]]:
             "date": entry.date,
             "what": entry.what,
         }
-        for entry, kept in comparable(steps)
+        for entry, kept in comparable(steps, near)
     ]
 
 

@@ -21,6 +21,7 @@ from seedbed.corpus.yields import (
     waterfalls,
 )
 from seedbed.files import read_json
+from seedbed.recipe.curation import CurateConfig
 from seedbed.run.folder import RunFolder
 
 GROUPS_SHOWN = 30
@@ -35,6 +36,7 @@ class Yields:
     by_source: dict[str, list[Step]]
     by_language: dict[str, list[Step]]
     tokens: Tokens
+    near: bool  # whether near-duplicates were looked for
     alarms: list[Alarm]
 
     @property
@@ -51,12 +53,14 @@ def read_yields(run: Path) -> Yields:
     folder = RunFolder.existing(run)
     entries = read_json(folder.stage_path("curate") / "yields.json")
     tokenize = folder.stage_path("tokenize") if "tokenize" in folder.index() else None
-    return make_yields(entries, folder.recipe().curate.steps, count_tokens(tokenize))
+    return make_yields(entries, folder.recipe().curate, count_tokens(tokenize))
 
 
-def make_yields(entries: list[dict[str, Any]], steps: tuple[str, ...], tokens: Tokens) -> Yields:
+def make_yields(entries: list[dict[str, Any]], config: CurateConfig, tokens: Tokens) -> Yields:
+    steps, near = config.steps, config.dedup.near
     whole, by_source = waterfall(entries, steps), waterfalls(entries, steps, "source")
-    return Yields(entries, whole, by_source, waterfalls(entries, steps, "language"), tokens, alarms(whole, by_source))
+    by_language = waterfalls(entries, steps, "language")
+    return Yields(entries, whole, by_source, by_language, tokens, near, alarms(whole, by_source, near))
 
 
 def yields_text(found: Yields) -> str:
@@ -80,7 +84,7 @@ def amount_texts(taken: Amount, reached: Amount) -> list[str]:
 
 def step_table(found: Yields) -> str:
     read, tokens = found.read, found.tokens
-    beside = published_texts(found.steps)
+    beside = published_texts(found.steps, found.near)
     header = ["step", "taken", "left", "of reached", "of all", "bytes left", "tokens left"]
     rows = [["read", "", f"{read.documents:,}", "", "100.0%", size_text(read.bytes), ""]]
     for step in found.steps:
@@ -165,7 +169,7 @@ def yields_json(found: Yields, by: str | None) -> dict[str, Any]:
             for name, group in groups.items()
             if by in (None, name)
         },
-        "published": comparison_rows(found.steps),
+        "published": comparison_rows(found.steps, found.near),
         "alarms": alarm_rows(found.alarms),
         "yields": found.entries,
     }

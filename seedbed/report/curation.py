@@ -130,7 +130,7 @@ def published_table(found: Yields) -> str:
             f"{row['published']:.1%}",
             f"{row['kept']:.1%}",
         ]
-        for row in comparison_rows(found.steps)
+        for row in comparison_rows(found.steps, found.near)
     ]
     if not rows:
         return ""

@@ -55,7 +55,7 @@ def gather(folder: "RunFolder", recipe: Recipe, receipt: dict[str, Any]) -> RunD
     data = RunData(recipe, receipt, {name: read_json(path / "stage.json") for name, path in paths.items()})
     if "curate" in paths:
         tokens = count_tokens(paths.get("tokenize"))
-        data.yields = make_yields(read_json(paths["curate"] / "yields.json"), recipe.curate.steps, tokens)
+        data.yields = make_yields(read_json(paths["curate"] / "yields.json"), recipe.curate, tokens)
         data.examples = read_examples(paths["curate"])
         attach_excerpts(data.examples, [paths[name] for name in ("collect", "curate") if name in paths])
     if "tokenize" in paths:

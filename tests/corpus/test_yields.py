@@ -16,9 +16,10 @@ from seedbed.corpus.published import outside, published_yields
 from seedbed.corpus.yields import DEDUP, TEXT, Amount, Tokens, count_tokens, sum_yields, totals, waterfall, waterfalls
 from seedbed.corpus.yields_text import group_table, make_yields, yields_json, yields_text
 from seedbed.files import write_json
-from seedbed.recipe.curation import STEPS
+from seedbed.recipe.curation import STEPS, CurateConfig, DedupConfig
 
 CHAIN = ("url", "language", "gopher_quality")
+CONFIG = CurateConfig(steps=CHAIN)
 RULES = {
     "kept": [""],
     "removed": ["language.allowed", "gopher_quality.min_words", "gopher_quality.max_words", "empty", "in_validation"],
@@ -95,11 +96,18 @@ def test_far_outside_is_half_the_kept_or_a_third_or_three_times_the_removed(
 
 
 def test_a_step_that_removes_far_more_than_published_is_an_alarm() -> None:
-    found = make_yields([entry("kept", "", 150), entry("removed", "language.allowed", 850)], CHAIN, Tokens())
+    found = make_yields([entry("kept", "", 150), entry("removed", "language.allowed", 850)], CONFIG, Tokens())
     assert [alarm.kind for alarm in found.alarms] == ["keeps little"]  # 85% is no source lost
     assert "language kept 15.0% of the documents" in found.alarms[0].sentence
-    few = make_yields([entry("kept", "", 5), entry("removed", "language.allowed", 50)], CHAIN, Tokens())
+    few = make_yields([entry("kept", "", 5), entry("removed", "language.allowed", 50)], CONFIG, Tokens())
     assert few.alarms == []
+
+
+def test_deduplication_is_compared_where_near_duplicates_were_looked_for() -> None:
+    found = [entry("kept", "", 995), entry("merged", "exact_dedup", 5)]
+    near = CurateConfig(steps=CHAIN, dedup=DedupConfig(near=True))
+    assert "dedup" not in {alarm.about for alarm in make_yields(found, CONFIG, Tokens()).alarms}
+    assert "dedup" in {alarm.about for alarm in make_yields(found, near, Tokens()).alarms}
 
 
 def test_alarms_for_sources() -> None:
@@ -108,7 +116,9 @@ def test_alarms_for_sources() -> None:
         entry("kept", "", 40, "copies"), entry("merged", "near_dedup", 60, "copies"),
         entry("kept", "", 150, "torn"), entry("quarantined", "broken_json", 50, "torn"),
     ]  # fmt: skip
-    sentences = {alarm.kind: alarm.sentence for alarm in make_yields(found, ("code",), Tokens()).alarms}
+    sentences = {
+        alarm.kind: alarm.sentence for alarm in make_yields(found, CurateConfig(steps=("code",)), Tokens()).alarms
+    }
     assert sentences["source lost"] == "wiped lost 99.5% of its documents, most of them to code."
     assert sentences["source untouched"].startswith("whole lost none of its 1,000 documents while the other sources")
     assert sentences["merged"] == "deduplication merged 60.0% of what came to it from copies."
@@ -117,20 +127,20 @@ def test_alarms_for_sources() -> None:
 
 def test_tokens_are_counted_once_tokenized_and_marked_as_estimates_before(tmp_path: Path) -> None:
     found = [entry("kept", "", 100, "c"), entry("removed", "empty", 1, "c")]
-    assert "~20.3k" in yields_text(make_yields(found, CHAIN, count_tokens(None)))  # 80,000 bytes at 3.94
+    assert "~20.3k" in yields_text(make_yields(found, CONFIG, count_tokens(None)))  # 80,000 bytes at 3.94
     (tmp_path / "train").mkdir()
     write_json(tmp_path / "train" / "manifest.json", {"num_tokens": 40_000, "num_bytes": 80_000})
     table = pa.table({"source": ["c"] * 2, "num_tokens": pa.array([30_000, 10_000], pa.int64())})
     pa.parquet.write_table(table, tmp_path / "train" / "documents.parquet")
     tokens = count_tokens(tmp_path)
     assert tokens == Tokens(2.0, {"c": 40_000})
-    shown = yields_json(make_yields(found, CHAIN, tokens), "source")
+    shown = yields_json(make_yields(found, CONFIG, tokens), "source")
     assert (shown["kept"]["tokens"], shown["tokens_measured"]) == (40_000, True)
 
 
 def test_by_language_and_source_show_what_each_step_left() -> None:
     found = [entry("kept", "", 6), entry("removed", "language.allowed", 4), entry("removed", "empty", 10, "b", "de")]
-    made = make_yields(found, CHAIN, Tokens())
+    made = make_yields(found, CONFIG, Tokens())
     assert group_table(made, "source").splitlines()[3].split() == [
         "web",
         "10",
