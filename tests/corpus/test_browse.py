@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     rows += [{**rows[39], "text": rows[39]["text"]}, {**rows[38], "text": rows[38]["text"] + "\nOne more line."}]
     other = "\n".join(
-        "The lantern of " + " ".join(draw.choices("river stone quiet harbour".split(), k=7)) for _ in range(20)
+        "The lantern of " + " ".join(draw.choices(["river", "stone", "quiet", "harbour"], k=7)) for _ in range(20)
     )
     rows.append({"text": f"{HOSTILE}\n{other}\nWrite to a.person@harbourmaster.org.", "title": HOSTILE})
     (base / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
