@@ -62,11 +62,12 @@ def trafilatura_default(html: str) -> str:
 
 
 def justext_text(html: str) -> str:
-    """jusText with its English stop words for every page, as its command has by default."""
+    """jusText with its stop words of the pages' two main languages; with the English ones alone it finds 13% of the strings."""
     import justext
 
     try:
-        paragraphs = justext.justext(html.encode(), justext.get_stoplist("English"), encoding="utf-8")
+        words = justext.get_stoplist("English") | justext.get_stoplist("German")
+        paragraphs = justext.justext(html.encode(), words, encoding="utf-8")
     except Exception:  # an empty document is an error of lxml
         return ""
     return "\n".join(paragraph.text for paragraph in paragraphs if not paragraph.is_boilerplate)
