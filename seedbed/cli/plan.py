@@ -33,19 +33,27 @@ app = typer.Typer(
 def recipe(
     recipe: RecipeArgument = None,
     gpus: Annotated[int, typer.Option("--gpus", min=1, max=10**6, help="How many devices.")] = 8,
-    gpu: Annotated[str, typer.Option("--gpu", help="Which: a row of the table of devices, such as h100.")] = "h100",
+    gpu: Annotated[
+        str, typer.Option("--gpu", help="Which: a row of the table, such as h100, or this machine: this.")
+    ] = "h100",
     parallel: Annotated[str, typer.Option("--parallel", help="auto, or degrees such as fsdp=8,tp=2.")] = "auto",
     settings: SetOption = None,
     size: SizeOption = None,
+    region: Annotated[str | None, typer.Option("--region", help="Country of the devices. Default: USA.")] = None,
+    rent: Annotated[float | None, typer.Option("--rent", help="Dollars of a device for an hour.")] = None,
+    own: Annotated[bool, typer.Option("--own", help="Devices are bought, and amortised.")] = False,
+    pue: Annotated[float | None, typer.Option("--pue", help="Power usage effectiveness of the building.")] = None,
+    law: Annotated[str | None, typer.Option("--law", help="A published law, or a file of `seedbed laws fit`.")] = None,
     tables: TablesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What training a recipe takes: its shape, a layout, the memory of each device by part, and time (the default verb)."""
+    """What training a recipe takes: layout, memory, time, money, energy, carbon, water, and its loss (the default verb)."""
+    from seedbed.plan.question import Question
     from seedbed.plan.report import make_plan, plan_lines
-    from seedbed.plan.tables import load_tables
     from seedbed.recipe import load_recipe
 
-    found = make_plan(load_recipe(recipe, settings or (), None, size), gpus, gpu, parallel, load_tables(tables))
+    question = Question(region=(region,) if region else (), rent=rent, own=own, pue=pue, tables=tables)
+    found = make_plan(load_recipe(recipe, settings or (), None, size), gpus, gpu, parallel, question, law)
     show(found, plan_lines(found), json)
 
 

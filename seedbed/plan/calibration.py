@@ -100,7 +100,7 @@ def record_of(receipt: dict[str, Any], recipe: Any, events: Iterable[dict[str, A
         return None
     per_token = training["flops"] / training["tokens"]
     steps = [event for event in events if event.get("kind") == "step"]
-    memory = max((event[memory_field(event)] for event in steps if memory_field(event)), default=None)
+    memory = max((held for held in map(memory_of, steps) if held), default=None)
     datasheet = [event["mfu_datasheet"] for event in steps if event.get("mfu_datasheet")]
     seconds, joules = cost["seconds"]["value"], cost["joules"]["value"]
     return Record(
@@ -122,8 +122,9 @@ def record_of(receipt: dict[str, Any], recipe: Any, events: Iterable[dict[str, A
     )
 
 
-def memory_field(event: dict[str, Any]) -> str | None:
-    return next((name for name in ("device_memory_bytes", "memory_bytes") if event.get(name)), None)
+def memory_of(event: dict[str, Any]) -> float | None:
+    """Of its GPU where a step has one, else of its process."""
+    return event.get("device_memory_bytes") or event.get("memory_bytes")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Chip:
     rent_usd_hour: tuple[float, float, float] | None = None  # low, usual, high
     embodied_kg: float = NOT_PUBLISHED
     dated: str = ""  # of the rents
-    mfu: float = NOT_PUBLISHED  # measured in runs on this device (plan/calibration.py)
+    mfu: float = NOT_PUBLISHED  # reached by the user's own runs on such a device (plan/calibration.py)
 
     def need(self, field: str) -> Any:
         """The field's value. Raises InputError where it is not published."""

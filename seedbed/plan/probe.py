@@ -1,0 +1,159 @@
+"""A recipe's step on this machine, measured on one or two shallow versions of its model: its time and its peak memory.
+
+Width, batch, vocabulary and optimizer are the recipe's; time and memory are straight lines in the layers. Each depth runs in a
+process of its own, on random tokens, so that its peak memory is its own. Takes some ten seconds; kept in the cache folder.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seedbed.errors import SeedbedError
+from seedbed.files import read_json, sha256_json, write_json
+from seedbed.recipe.schema import Recipe
+from seedbed.run.machine import cache_dir, describe
+
+DEPTHS = (2, 4)  # even: every second layer has value embeddings
+TIMED_SECONDS, LEAST_STEPS = 3.0, 5
+TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Of one step at the recipe's depth. `depths`: those that ran."""
+
+    step_seconds: float
+    peak_bytes: float  # of the process that trains, libraries in
+    precision: str
+    threads: int
+    depths: tuple[int, ...]
+
+
+def probe(recipe: Recipe) -> Probe:
+    """Measured, or as kept from an earlier plan of the same recipe by the same code. Raises SeedbedError where it cannot run."""
+    from seedbed.run.receipt import code_sha256
+
+    asked = recipe.model_dump(mode="json", include={"model", "train", "tokenizer", "seed", "objective"})
+    path = cache_dir() / "plan" / f"probe-{sha256_json([asked, describe(), code_sha256()])[:24]}.json"
+    try:
+        kept = read_json(path)
+        return Probe(**{**kept, "depths": tuple(kept["depths"])})
+    except (SeedbedError, OSError, TypeError, KeyError):
+        pass
+    found = measure(recipe)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(found))
+    except OSError:
+        pass  # a read-only cache: measured again next time
+    return found
+
+
+def measure(recipe: Recipe) -> Probe:
+    layers = recipe.model.layers
+    assert layers
+    depths = DEPTHS if layers > DEPTHS[-1] + 1 else (layers,)
+    shallow = [in_own_process(recipe, depth) for depth in depths]
+    first, last = shallow[0], shallow[-1]
+
+    def at_depth(name: str) -> float:
+        if len(depths) == 1:
+            return float(first[name])
+        slope = (last[name] - first[name]) / (depths[-1] - depths[0])
+        return float(first[name] + max(0.0, slope) * (layers - depths[0]))
+
+    return Probe(at_depth("step_seconds"), at_depth("peak_bytes"), first["precision"], first["threads"], depths)
+
+
+def in_own_process(recipe: Recipe, depth: int) -> dict[str, Any]:
+    values = {"recipe": recipe.model_dump(mode="json"), "depth": depth}
+    command = [sys.executable, "-m", "seedbed.plan.probe"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(values), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        reason = f"no end after {TIMEOUT_SECONDS} s"
+    except (ValueError, IndexError):
+        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    raise SeedbedError(f"--gpu this: {depth} layers of the model did not train here ({reason}): choose a smaller size")
+
+
+def run_depth(recipe: Recipe, depth: int) -> dict[str, Any]:
+    """Train `depth` layers for a moment: what the parent asks for, in this process."""
+    import resource
+    import statistics
+    import tempfile
+    import time
+    from dataclasses import replace
+    from pathlib import Path
+
+    from seedbed.plan.shape import planned_config
+    from seedbed.run.machine import usable_cores
+    from seedbed.train.data import TrainingData
+    from seedbed.train.engine import Engine
+    from seedbed.train.execution import Execution
+    from seedbed.train.measure import choose_precisions
+    from seedbed.train.parallel import Ranks
+
+    config = planned_config(recipe)
+    config = replace(config, layers=depth, windows=config.windows[:depth])
+    assert recipe.train.batch_tokens
+    rows = recipe.train.batch_tokens // config.context
+    threads = recipe.train.threads or usable_cores()[0]
+    best: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        loader = random_tokens(Path(name), config.vocab_size, config.context, rows, config.prior_order)
+        prior = Path(name) / "train.prior" if config.prior_order else None
+        for precision in choose_precisions(recipe.train.precision, "cpu"):
+            micro = recipe.train.micro_batch_rows or rows
+            execution = Execution("cpu", precision, recipe.train.compile == "on", threads, micro)
+            data = TrainingData(loader, prior, config.prior_order)
+            engine = Engine(config, recipe.train, 10**6, recipe.seed, execution, data, Ranks())
+            times: list[float] = []
+            step = 0
+            while step < 2 + LEAST_STEPS or sum(times) < TIMED_SECONDS:
+                began = time.perf_counter()
+                engine.step(step)
+                step += 1
+                if step > 2:
+                    times.append(time.perf_counter() - began)
+            seconds = statistics.median(times)
+            if not best or seconds < best["step_seconds"]:
+                best = {"step_seconds": seconds, "precision": precision, "threads": threads}
+            del engine
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**best, "peak_bytes": peak * (1 if sys.platform == "darwin" else 1024)}
+
+
+def random_tokens(folder: Any, vocab_size: int, context: int, rows: int, order: int) -> Any:
+    """A loader over enough random tokens for some batches."""
+    import numpy as np
+
+    from seedbed.tokens.loader import Loader
+    from seedbed.tokens.shards import ShardWriter
+
+    writer = ShardWriter(folder, vocab_size, vocab_size - 1, "0" * 64)
+    generator = np.random.default_rng(0)
+    for number in range(64):
+        tokens = np.append(generator.integers(0, vocab_size - 1, max(1000, rows * context // 8)), vocab_size - 1)
+        writer.add(tokens, f"d{number}", "random", "random", 3 * len(tokens))
+    writer.finish()
+    loader = Loader(folder, context, rows, 1)
+    if order:
+        np.full((loader.num_tokens, order), -5, np.float16).tofile(folder / "train.prior")
+    return loader
+
+
+def main() -> None:
+    from seedbed.recipe.schema import Recipe as Schema
+
+    asked = json.loads(sys.stdin.read())
+    print(json.dumps(run_depth(Schema.model_validate(asked["recipe"]), asked["depth"])))
+
+
+if __name__ == "__main__":
+    main()
