@@ -4,7 +4,7 @@ spaCy's tokens are a function of each chunk between white space: punctuation is 
 ("don't", "U.S.", ":-)") are looked up, URLs stay whole, and the rest is parted at infixes. The order of those steps is
 spaCy's (spacy/tokenizer.pyx 3.8, `_split_affixes` and `_attach_tokens`); its tables are in datatrove_words.json. One
 thing is left out: an exception's tokens that spaCy finds across two chunks can keep it from finding a shorter one
-within; bench/curation_rules.py counts how often the tokens differ.
+within; bench/curation_rules.py compares the decisions.
 """
 
 import json
