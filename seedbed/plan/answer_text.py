@@ -42,7 +42,7 @@ def best_lines(best: dict[str, Any]) -> list[str]:
         f"  model         {model_text(best['experts'], best['active_parameters'])} active parameters, "
         f"{quantity(best['tokens'])}tokens "
         f"({best['tokens_per_parameter']:,.0f} a parameter), {best['flops']:.3g} FLOPs",
-        f"  loss          {interval(best['loss'], lambda v: f'{v:.3f}')} nats a token, {known}",
+        f"  loss          {interval(best['loss'], lambda v: f'{v:.3f}')} {best['loss']['unit']}, {known}",
         f"  devices       {best['devices']:,} x {best['chip']} ({cut}), batches of {quantity(layout['batch_tokens'])}tokens: "
         f"{best['mfu']:.0%} of the peak a step, goodput {best['goodput']:.0%}",
         f"  time          {interval(best['days'], days_text)} for the final run",

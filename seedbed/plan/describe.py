@@ -26,7 +26,9 @@ def describe(cells: Cells, tokens: float, asked: Asked) -> dict[str, Any]:
     made = footprint(chip, hours * terms.multiplier, building, setting.tables, float(spent.days[0]) * 24)
     experts, active = int(cells.experts[0]), float(cells.active[0])
     predicted = setting.losses.predict(active, tokens, experts)
-    loss = Estimate(predicted.loss, predicted.low, predicted.high, "nats a token", "law", setting.losses.law.source)
+    loss = Estimate(
+        predicted.loss, predicted.low, predicted.high, setting.losses.unit, "law", setting.losses.law.source
+    )
     serving = serving_of(cells, setting)
     rent = rent_range(terms.rent_usd_hour, chip)
     return {

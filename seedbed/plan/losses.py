@@ -23,6 +23,7 @@ DECADES = (4.0, 17.0)  # of tokens in which a law is inverted
 class LossModel:
     law: Law
     unique_tokens: float | None = None  # of the corpus, for a law of repetition
+    unit: str = "nats a token"
 
     def loss(self, active: Number, tokens: Number, experts: int = 1) -> Number:
         size, extra = self.asked(active, tokens, experts)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.laws import Law
+from seedbed.laws import PUBLISHED, Law
 from seedbed.plan.calibration import Calibration
 from seedbed.plan.chips import Chip
 from seedbed.plan.describe import footprint_figures, programme_factors, rent_range, run_factors
@@ -86,9 +86,8 @@ def loss_outcome(parameters: float, tokens: float, name: str | None) -> dict[str
     if name is None and law.fitted and 6 * parameters * tokens < law.fitted.flops[0] / LEAST_EXTRAPOLATION:
         return None
     predicted = predict(law, parameters, tokens)
-    figure = Estimate(
-        predicted.loss, predicted.low, predicted.high, "nats a token", "law", f"law {shown}: {law.source}"
-    )
+    unit = "nats a token" if shown in PUBLISHED else "the law's own unit"
+    figure = Estimate(predicted.loss, predicted.low, predicted.high, unit, "law", f"law {shown}: {law.source}")
     return {**figure.as_dict(), "warnings": list(predicted.warnings)}
 
 

@@ -82,7 +82,7 @@ def curve_figure(curve: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
         {"type": "scatter", "x": [best["flops"]], "y": [interval["value"]], "mode": "markers", "name": "this plan",
          "marker": {"color": "c1", "size": 11}, **error}
     )  # fmt: skip
-    figure = layout("compute of the final run, FLOP", "nats a token", log_x=True, y_format=".2f")
+    figure = layout("compute of the final run, FLOP", best["loss"]["unit"], log_x=True, y_format=".2f")
     if curve["fitted_flops"]:
         edge = curve["fitted_flops"][1]
         figure["shapes"] = [
@@ -123,7 +123,9 @@ def front_figure(rows: list[dict[str, Any]], best: dict[str, Any]) -> dict[str, 
     ]  # fmt: skip
     return {
         "data": data,
-        "layout": layout("dollars of the programme", "nats a token", log_x=True, y_format=".2f", x_format="$.2~s"),
+        "layout": layout(
+            "dollars of the programme", best["loss"]["unit"], log_x=True, y_format=".2f", x_format="$.2~s"
+        ),
     }
 
 

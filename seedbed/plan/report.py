@@ -196,7 +196,7 @@ def outcome_lines(plan: Plan) -> list[str]:
             "  loss          unknown: published laws begin far above this; give one of your own runs (--law, seedbed laws)"
         )
     if loss := plan.get("loss"):
-        lines.append(f"  loss          {interval(loss, lambda v: f'{v:.3f}')} nats a token ({loss['method']})")
+        lines.append(f"  loss          {interval(loss, lambda v: f'{v:.3f}')} {loss['unit']} ({loss['method']})")
         lines += [f"  warning       {warning}" for warning in loss["warnings"]]
     return lines + [f"  assumed       {each}" for each in plan.get("assumptions", ())]
 

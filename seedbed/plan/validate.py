@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from seedbed.laws import OPTIMA, PUBLISHED
+from seedbed.plan.chips import find_chip
 from seedbed.plan.footprint import facility_kwh, water_litres
 from seedbed.plan.grids import find_grid
 from seedbed.plan.money import network_over_devices, owned_usd_hour
+from seedbed.plan.roofline import training_rate
 from seedbed.plan.tables import load_tables, read_table
 
 NETWORK = network_over_devices(load_tables().prices["own"]["network_share"])
@@ -66,6 +69,15 @@ def carbon_of_hours(i: Inputs) -> float:
     return energy_mwh(i) * find_grid(i["region"]).kg_co2_kwh
 
 
+def planned_utilisation(i: Inputs) -> float:
+    """What the search assumes of such a run before it starts: step and goodput."""
+    tables = load_tables()
+    mfu, goodput = tables.prices["utilisation"]["mfu"][1], tables.prices["programme"]["goodput"][1]
+    active, total, devices = (np.array([[float(i[name])]]) for name in ("active", "total", "devices"))
+    rate = training_rate(active, total, devices, find_chip(i["chip"]), mfu, goodput, tables)
+    return float((rate.mfu * rate.goodput)[0, 0])
+
+
 KINDS: dict[str, Callable[[Inputs], float]] = {
     "energy": energy_mwh,
     "energy_of_hours": energy_mwh,
@@ -84,7 +96,11 @@ KINDS: dict[str, Callable[[Inputs], float]] = {
     "days": lambda i: hours_of_training(i) / i["devices"] / 24,
     "utilisation": lambda i: 6 * i["active"] * i["tokens"] / (i["device_hours"] * 3600 * i["peak"]),
     "multiplier": lambda i: (i["final"] + i["other"]) / i["final"],
+    "planned_utilisation": planned_utilisation,
     "sum": lambda i: math.fsum(i["parts"]),
+    "optimal_size": lambda i: PUBLISHED[i["law"]].optimum(i["flops"]).params,
+    "optimal_tokens": lambda i: OPTIMA[i["law"]][0](flops=i["flops"]),
+    "law_loss": lambda i: PUBLISHED[i["law"]].loss(i["active"], i["tokens"], unique_tokens=i["unique_tokens"]),
 }
 
 
