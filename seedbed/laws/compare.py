@@ -9,8 +9,8 @@ import numpy as np
 
 from seedbed.errors import InputError
 from seedbed.laws.fit import DELTA, Outliers, check_enough, fit_law
-from seedbed.laws.forms import FORMS, Array, Form
-from seedbed.laws.law import Law
+from seedbed.laws.forms import FORMS, Array, Form, Inputs
+from seedbed.laws.law import LEVEL, Law
 from seedbed.laws.points import Points
 
 SHARE = 0.2  # of the points: those of most compute
@@ -62,6 +62,13 @@ def held_out_errors(
             Held(form.name, float(errors.mean()), float(errors[np.abs(errors).argmax()]), inside, len(largest))
         )
     return found
+
+
+def pooled(laws: list[Law], inputs: Inputs, level: float = LEVEL) -> tuple[Array, Array, Array]:
+    """(median, low, high) of the loss of single runs, each law's draws weighing the same: the form is left open too."""
+    tails = [0.5, (1 - level) / 2, (1 + level) / 2]
+    middle, low, high = np.exp(np.quantile(np.concatenate([law.log_draws(inputs) for law in laws]), tails, axis=0))
+    return middle, low, high
 
 
 def spread_at(laws: list[Law], flops: float) -> tuple[float, float]:

@@ -145,20 +145,19 @@ class Law:
         return Prediction(loss, low, high, warnings)
 
     def log_draws(self, inputs: Inputs) -> Array:
-        """[B, P]: log loss under each draw of the parameters, with a residual for the single run."""
+        """[B, P]: log loss of a single run under each draw of the parameters, widened about the law's own."""
         values = self.form.log_loss(self.draws, inputs)
         if len(self.residuals):
             generator = np.random.default_rng(len(self.draws))
             values = values + generator.choice(self.residuals, values.shape)
-        return values
+        here = self.form.log_loss(self.theta, inputs)[0]
+        return np.clip(here + self.widening * (values - here), -MOST_LOG, MOST_LOG)
 
     def ends(self, inputs: Inputs, level: float) -> tuple[Array, Array]:
         if len(self.draws) == 0:
             nothing = np.full(len(inputs), math.nan)
             return nothing, nothing
-        here = self.form.log_loss(self.theta, inputs)[0]
-        tails = np.quantile(self.log_draws(inputs), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        low, high = np.exp(np.clip(here + self.widening * (tails - here), -MOST_LOG, MOST_LOG))
+        low, high = np.exp(np.quantile(self.log_draws(inputs), [(1 - level) / 2, (1 + level) / 2], axis=0))
         return low, high
 
     def optimum(

@@ -7,9 +7,9 @@ from typing import Any
 
 from seedbed.corpus.yields import align
 from seedbed.files import write_json
-from seedbed.laws.compare import suited_forms
+from seedbed.laws.compare import pooled, suited_forms
 from seedbed.laws.fit import fit_law
-from seedbed.laws.forms import CHINCHILLA
+from seedbed.laws.forms import CHINCHILLA, make_inputs
 from seedbed.laws.ladder import Ladder
 from seedbed.laws.law import LEVEL, Ends, Law
 from seedbed.laws.points import Points, read_points
@@ -20,7 +20,7 @@ from seedbed.run.machine import describe
 
 @dataclass(frozen=True)
 class Verdict:
-    """`inside`: whether the measured loss lies in the interval of `form`; `others`: what each form says alone."""
+    """`predicted` and `interval` pool the forms; `inside`: whether the measured loss lies in it; `forms`: each alone."""
 
     name: str
     params: float
@@ -29,7 +29,7 @@ class Verdict:
     predicted: float
     interval: Ends
     inside: bool
-    others: dict[str, float]
+    forms: dict[str, tuple[float, float, float]]
     warnings: tuple[str, ...]
 
 
@@ -54,12 +54,16 @@ def judge(ladder: Ladder, points: list[dict[str, Any]], folder: Path) -> dict[st
 
 def verdict_of(law: Law, fitted: Points, point: dict[str, Any]) -> Verdict:
     params, tokens, measured = point["params"], point["tokens"], point["loss"]
-    said = law.predict(params, tokens)
-    forms = [form for form in suited_forms(fitted) if form.name in GENERAL]
-    others = {form.name: fit_law(fitted, form, bootstraps=0).loss(params, tokens) for form in forms}
-    inside = said.low <= measured <= said.high
+    laws = [
+        law,
+        *(fit_law(fitted, form) for form in suited_forms(fitted) if form.name in GENERAL and form is not law.form),
+    ]
+    middle, low, high = (float(ends[0]) for ends in pooled(laws, make_inputs(params, tokens)))
+    alone = {one.form.name: one.predict(params, tokens) for one in laws}
+    forms = {name: (said.loss, said.low, said.high) for name, said in alone.items()}
+    warnings = alone[law.form.name].warnings
     return Verdict(
-        point["name"], params, tokens, measured, said.loss, (said.low, said.high), inside, others, said.warnings
+        point["name"], params, tokens, measured, middle, (low, high), low <= measured <= high, forms, warnings
     )
 
 
@@ -72,10 +76,10 @@ def verdict_text(found: dict[str, Any]) -> str:
     blocks = [align(rows), found["text"]]
     for verdict in found["held_out"]:
         place = "inside" if verdict.inside else "OUTSIDE"
-        others = ", ".join(f"{name} {loss:.4f}" for name, loss in verdict.others.items())
+        alone = [f"{name} {loss:.4f} ({low:.4f} to {high:.4f})" for name, (loss, low, high) in verdict.forms.items()]
         blocks.append(
             f"{verdict.name}: predicted {verdict.predicted:.4f} ({LEVEL:.0%}: {span(verdict.interval, '.4f')}), measured "
             f"{verdict.measured:.4f}: {place} the interval, off by {verdict.predicted / verdict.measured - 1:+.2%}\n"
-            f"by form: {others}" + "".join(f"\nwarning: {line}" for line in verdict.warnings)
+            f"by form: {', '.join(alone)}" + "".join(f"\nwarning: {line}" for line in verdict.warnings)
         )
     return "\n\n".join(blocks)

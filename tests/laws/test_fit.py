@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seedbed.errors import InputError
 from seedbed.laws import PUBLISHED, Points, load_law, read_points
-from seedbed.laws.compare import held_out_errors, spread_at, suited_forms
+from seedbed.laws.compare import held_out_errors, pooled, spread_at, suited_forms
 from seedbed.laws.fit import Outliers, best_fit, fit_law
 from seedbed.laws.forms import CHINCHILLA, FORMS, KAPLAN, REPETITION, TIED, make_inputs
 
@@ -137,7 +137,12 @@ def test_forms_are_judged_on_the_largest_runs() -> None:
     errors = {held.form: held for held in held_out_errors(points, forms, Outliers(), bootstraps=50)}
     assert abs(errors["chinchilla"].mean_error) < 0.005 < abs(errors["kaplan"].mean_error)
     assert errors["chinchilla"].runs == 7
-    low, high = spread_at([fit_law(points, form, bootstraps=0) for form in forms], 1e26)
+    laws = [fit_law(points, form, bootstraps=50, calibrate=False) for form in forms]
+    far = make_inputs(1e11, 2e12)
+    _, low_end, high_end = pooled(laws, far)
+    alone = [law.ends(far, 0.9) for law in laws]
+    assert high_end / low_end > max(high / low for low, high in alone[:2])  # the form is open too
+    low, high = spread_at(laws, 1e26)
     assert high / low > 1.05
     assert {form.name for form in suited_forms(points)} == {"chinchilla", "tied", "kaplan"}
 

@@ -117,5 +117,5 @@ def test_a_whole_ladder_ends_with_a_verdict(tmp_path: Path, small_corpus: Path) 
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "ladder.json").read_text())
     assert found["held_out"][0]["interval"][0] < found["held_out"][0]["predicted"] < found["held_out"][0]["interval"][1]
-    assert set(found["held_out"][0]["others"]) == {"chinchilla", "tied", "kaplan"}
+    assert set(found["held_out"][0]["forms"]) == {"chinchilla", "tied", "kaplan"}
     assert (tmp_path / "out" / "law.json").is_file()
