@@ -3,8 +3,8 @@
     python bench/plan_accuracy.py [--sizes 1M,4M,16M] [--seconds 20] [--out DIR]
 
 Each size is planned (two shallow models, seedbed/plan/probe.py), then trained by `seedbed train` in a process of its own on the
-built-in corpus, eagerly, for about so many seconds. Median step time is from the run's own history, peak memory the kernel's
-(VmHWM) of the process that trains. Writes bench/results/plan_accuracy.json.
+built-in corpus, eagerly, for about so many seconds. Median step time and the most memory of the training process are from the
+run's own history. Writes bench/results/plan_accuracy.json.
 """
 
 import argparse
@@ -24,37 +24,36 @@ from seedbed.recipe import load_recipe
 from seedbed.run.folder import RunFolder
 from seedbed.run.machine import describe
 
+BATCH_TOKENS = 8192
+
 
 def settings(size: str, steps: int) -> list[str]:
     values = {
         "model.size": size, "model.ngram_rows": 0, "model.prior_order": 0, "model.context": 128, "tokenizer.vocab_size": 2048,
-        "train.batch_tokens": 8192, "train.steps": steps, "train.compile": "off", "train.precision": "float32",
+        "train.batch_tokens": BATCH_TOKENS, "train.steps": steps, "train.compile": "off", "train.precision": "float32",
         "train.validate_every_fraction": 1, "evaluate.max_bytes_per_domain": 2000, "evaluate.sample_tokens": 4,
     }  # fmt: skip
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def seedbed(verb: str, out: Path, chosen: list[str]) -> float:
-    """Run it in a process of its own; the most memory that process had, in bytes."""
-    command = [sys.executable, str(Path(__file__).parent / "peak_memory.py"), verb, "--out", str(out), "--json"]
+def seedbed(verb: str, out: Path, chosen: list[str]) -> None:
+    command = [sys.executable, "-m", "seedbed", verb, "--out", str(out), "--json"]
     for setting in chosen:
         command += ["--set", setting]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
-    return float(done.stderr.strip().splitlines()[-1])
 
 
 def real(size: str, steps: int, folder: Path) -> dict[str, float]:
-    """Data stages first, in another process; then `train` alone, its memory read from the events and from the kernel."""
+    """Data stages first, in a process of their own; then `train` alone: what its history says of steps and memory."""
     chosen = settings(size, steps)
     seedbed("tokenize", folder, chosen)
-    peak = seedbed("train", folder, chosen)
-    run = RunFolder.existing(folder)
-    history = read_json(run.stage_path("train") / "history.json")["steps"]
-    tokens = 8192
+    seedbed("train", folder, chosen)
+    history = read_json(RunFolder.existing(folder).stage_path("train") / "history.json")["steps"]
     rates = [entry["tokens_per_second"] for entry in history[1:] if entry.get("tokens_per_second")]
-    return {"step_seconds": tokens / statistics.median(rates), "peak_bytes": peak}
+    memory = max(entry["memory_bytes"] for entry in history)
+    return {"step_seconds": BATCH_TOKENS / statistics.median(rates), "peak_bytes": memory}
 
 
 def main() -> None:
@@ -82,7 +81,7 @@ def main() -> None:
                     "peak_error": round(planned.peak_bytes / actual["peak_bytes"] - 1, 3),
                 }
             )
-            print(json.dumps(rows[-1]))
+            print(json.dumps(rows[-1]), flush=True)
     machine = describe()
     result = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -26,6 +26,13 @@ def model_text(experts: int, active: float) -> str:
     return size if experts == 1 else f"{size} of {experts} experts"
 
 
+def whole_model_text(best: dict[str, Any]) -> str:
+    active = quantity(best["active_parameters"])
+    if best["experts"] == 1:
+        return f"{active}parameters"
+    return f"{active.strip()} active of {quantity(best['total_parameters'])}parameters ({best['experts']} experts)"
+
+
 def interval(figure: dict[str, Any], show: Any) -> str:
     """A figure with its interval; "not known" for one that the tables cannot give."""
     value, low, high = figure["value"], figure["low"], figure["high"]
@@ -39,7 +46,7 @@ def best_lines(best: dict[str, Any]) -> list[str]:
     cut = ", ".join(f"{name}={layout[name]}" for name in ("tp", "pp") if layout[name] > 1) or "no model parallelism"
     known = "90% interval of the law" if best["loss"]["low"] is not None else "no interval: the law has none"
     lines = [
-        f"  model         {model_text(best['experts'], best['active_parameters'])} active parameters, "
+        f"  model         {whole_model_text(best)}, "
         f"{quantity(best['tokens'])}tokens "
         f"({best['tokens_per_parameter']:,.0f} a parameter), {best['flops']:.3g} FLOPs",
         f"  loss          {interval(best['loss'], lambda v: f'{v:.3f}')} {best['loss']['unit']}, {known}",

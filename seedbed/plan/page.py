@@ -8,7 +8,7 @@ from typing import Any
 from seedbed import __version__
 from seedbed.errors import InputError
 from seedbed.files import write_text
-from seedbed.plan.answer_text import interval, model_text, one
+from seedbed.plan.answer_text import interval, one, whole_model_text
 from seedbed.plan.pictures import figures
 from seedbed.plan.query import CAP_OPTIONS, amount
 from seedbed.quantities import quantity
@@ -68,11 +68,11 @@ def render(found: dict[str, Any]) -> str:
 def header(found: dict[str, Any]) -> str:
     best, target = found["best"], found["target_loss"]
     caps = ", ".join(f"{CAP_OPTIONS[name]} {amount(name, cap)}" for name, cap in found["caps"].items())
-    model = esc(model_text(best["experts"], best["active_parameters"]))
+    model = esc(whole_model_text(best))
     title = (
         f"Loss {target:g} for <strong>{amount('usd', best['usd']['value'])}</strong>: {model}"
         if target is not None
-        else f"Loss <strong>{best['loss']['value']:.3f}</strong>, predicted for a model of {model} parameters"
+        else f"Loss <strong>{best['loss']['value']:.3f}</strong>, predicted for a model of {model}"
     )
     usd, days, loss = best["usd"], best["days"], best["loss"]
     items = [

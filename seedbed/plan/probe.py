@@ -5,6 +5,7 @@ process of its own, on random tokens, so that its peak memory is its own. Takes 
 """
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -70,9 +71,10 @@ def measure(recipe: Recipe) -> Probe:
 def in_own_process(recipe: Recipe, depth: int) -> dict[str, Any]:
     values = {"recipe": recipe.model_dump(mode="json"), "depth": depth}
     command = [sys.executable, "-m", "seedbed.plan.probe"]
+    environment = {"GOMP_SPINCOUNT": "10000", **os.environ}  # as seedbed/cli/__init__.py starts a run
     try:
         done = subprocess.run(
-            command, input=json.dumps(values), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            command, input=json.dumps(values), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=environment
         )
         return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
@@ -93,21 +95,24 @@ def run_depth(recipe: Recipe, depth: int) -> dict[str, Any]:
 
     from seedbed.plan.shape import planned_config
     from seedbed.run.machine import usable_cores
+    from seedbed.run.pipeline import STAGE_NAMES, load_stage
     from seedbed.train.data import TrainingData
     from seedbed.train.engine import Engine
     from seedbed.train.execution import Execution
     from seedbed.train.measure import choose_precisions
     from seedbed.train.parallel import Ranks
 
+    for name in STAGE_NAMES:
+        load_stage(name)  # what a run's process holds besides
     config = planned_config(recipe)
     config = replace(config, layers=depth, windows=config.windows[:depth])
     assert recipe.train.batch_tokens
     rows = recipe.train.batch_tokens // config.context
     threads = recipe.train.threads or usable_cores()[0]
     best: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        loader = random_tokens(Path(name), config.vocab_size, config.context, rows, config.prior_order)
-        prior = Path(name) / "train.prior" if config.prior_order else None
+    with tempfile.TemporaryDirectory() as folder:
+        loader = random_tokens(Path(folder), config.vocab_size, config.context, rows, config.prior_order)
+        prior = Path(folder) / "train.prior" if config.prior_order else None
         for precision in choose_precisions(recipe.train.precision, "cpu"):
             micro = recipe.train.micro_batch_rows or rows
             execution = Execution("cpu", precision, recipe.train.compile == "on", threads, micro)
