@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from seedbed.files import write_json
-from seedbed.laws import PUBLISHED, Points, read_points
+from seedbed.laws import PUBLISHED, Points
 from seedbed.laws.compare import held_out_errors
 from seedbed.laws.design import next_run
 from seedbed.laws.fit import Outliers, best_fit, fit_law
 from seedbed.laws.forms import CHINCHILLA, KAPLAN, REPETITION, TIED
 from seedbed.laws.isoflop import analyse
+from seedbed.laws.points import parse_points
 from seedbed.laws.text import plain_json
 from seedbed.run.machine import describe
 
@@ -34,6 +35,11 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = work()
     return result, round(time.perf_counter() - start, 3)
+
+
+def read(folder: Path, name: str, where: Sequence[str] = ()) -> Points:
+    """The points under their file's bare name: results say nothing of this machine's folders."""
+    return parse_points((folder / name).read_text(encoding="utf-8"), name, where)
 
 
 def covered(points: Points, share: float) -> dict[str, float]:
@@ -55,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     load_before = os.getloadavg()[0]
 
-    chinchilla = read_points(options.data / "chinchilla_points.csv")
+    chinchilla = read(options.data, "chinchilla_points.csv")
     five = Outliers(5)
     (theta, cost, share), start_seconds = timed(lambda: best_fit(CHINCHILLA, five.kept(chinchilla)))
     found = {name: float(value) for name, value in CHINCHILLA.natural(theta).items()}
@@ -65,10 +71,10 @@ def main() -> None:
     coverage = {share: covered(chinchilla, share) for share in (0.1, 0.2, 0.3)}
     proposal, next_seconds = timed(lambda: next_run(law, 1e21, 7e10, 1.4e12))
 
-    llama = analyse(read_points(options.data / "extract_llama_3_isoflops.csv", ["condition=raw_loss"]))
-    marin = analyse(read_points(options.data / "extract_marin_202603_isoflops.csv", ["dataset=nemotron"]))
+    llama = analyse(read(options.data, "extract_llama_3_isoflops.csv", ["condition=raw_loss"]))
+    marin = analyse(read(options.data, "extract_marin_202603_isoflops.csv", ["dataset=nemotron"]))
 
-    runs = read_points(options.data / "datablations_runs.csv")
+    runs = read(options.data, "datablations_runs.csv")
     base = PUBLISHED["muennighoff"]
     fixed = frozenset({"E", "A", "B", "alpha"})
     repetition = {}
