@@ -48,6 +48,11 @@ def waterfall_figure(found: Yields) -> dict[str, Any]:
         name: ["", *(share_text(-v, values[0]) if v else "" for v in values[1:-1]), share_text(values[-1], values[0])]
         for name, values in lengths.items()
     }
+    ends = {
+        name: [values[0], *(sum(values[:at]) for at in range(1, len(values) - 1)), values[-1]]
+        for name, values in lengths.items()
+    }  # of the bars, where their shares are written
+    spaced = {name: [f"\N{NO-BREAK SPACE}{text}" for text in texts] for name, texts in shares.items()}
     return {
         "data": [
             {
@@ -57,9 +62,7 @@ def waterfall_figure(found: Yields) -> dict[str, Any]:
                 "y": names,
                 "x": lengths["documents"],
                 "text": shares["documents"],
-                "textposition": "outside",
-                "cliponaxis": False,
-                "constraintext": "none",
+                "textposition": "none",
                 "hovertemplate": "%{y}: %{delta:,.4~s} (%{text} of what was read)<extra></extra>",
                 "connector": {"line": {"color": "rule", "width": 1}},
                 "decreasing": {"marker": {"color": "warn"}},
@@ -67,13 +70,25 @@ def waterfall_figure(found: Yields) -> dict[str, Any]:
                 "totals": {"marker": {"color": "accent"}},
                 "meta": lengths,
                 "customdata": shares,
-            }
+            },
+            {
+                "type": "scatter",
+                "mode": "text",
+                "y": names,
+                "x": ends["documents"],
+                "text": spaced["documents"],
+                "textposition": "middle right",
+                "cliponaxis": False,
+                "hoverinfo": "skip",
+                "meta": ends,
+                "customdata": spaced,
+            },
         ],
         "layout": {
             "xaxis": {"tickformat": ".3~s", "zeroline": False, "rangemode": "tozero", "fixedrange": True},
             "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": " ", "fixedrange": True},
             "showlegend": False,
-            "margin": {"l": 8, "r": 44, "t": 6, "b": 46},
+            "margin": {"l": 8, "r": 52, "t": 6, "b": 46},
         },
     }
 
@@ -112,11 +127,12 @@ def step_table(found: Yields) -> str:
         left = step.left
         shares = [share_text(left.documents, step.reached.documents), share_text(left.documents, found.read.documents)]
         counts = [counted(step.taken.documents), counted(left.documents)]
-        rows.append([esc(label(step.name)), esc(most), *counts, *shares, size_text(left.bytes)])
+        name = esc(label(step.name)) + (f"<small>{esc(most)}</small>" if most not in ("", step.name) else "")
+        rows.append([name, *counts, *shares, size_text(left.bytes)])
     kept = found.kept
-    rows.append(["kept", "", "", counted(kept.documents), "", share_text(kept.documents, found.read.documents)])
+    rows.append(["kept", "", counted(kept.documents), "", share_text(kept.documents, found.read.documents)])
     rows[-1].append(size_text(kept.bytes))
-    header = ["step", "rule that took most", "taken", "left", "of what came", "of all", "bytes left"]
+    header = ["step<small>and the rule that took most</small>", "taken", "left", "of what came", "of all", "bytes left"]
     idle = [step.name for step in found.steps if step.taken == Amount() and step.name not in (COLLECT, TEXT)]
     note = f'<p class="lead">Took nothing: {esc(", ".join(idle))}.</p>' if idle else ""
     return table(header, rows, numeric=5, total=True) + note
@@ -125,8 +141,8 @@ def step_table(found: Yields) -> str:
 def published_table(found: Yields) -> str:
     rows = [
         [
-            esc(" and ".join(row["steps"])),
-            esc(f"{row['who']}: {row['what']} ({row['source']}, {row['date']})"),
+            f"{esc(' and '.join(row['steps']))}"
+            f"<small>{esc(row['who'])}: {esc(row['what'])} ({esc(row['source'])}, {esc(row['date'])})</small>",
             f"{row['published']:.1%}",
             f"{row['kept']:.1%}",
         ]
@@ -134,7 +150,7 @@ def published_table(found: Yields) -> str:
     ]
     if not rows:
         return ""
-    header = ["steps", "published", "kept there", "kept here"]
+    header = ["steps", "kept there", "kept here"]
     return "<h3>Beside published yields</h3>" + table(header, rows, numeric=2)
 
 
