@@ -28,7 +28,11 @@ CURATE = {
     "steps": ["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "scrub"],
     "dedup": {"near": True},
 }
-SETTINGS = (["gopher_quality.min_words=30"], ["gopher_quality.min_words=80"], ["fineweb.max_short_lines=0.5"])
+SETTINGS = (
+    ["gopher_quality.max_bullet_lines=0.5"],
+    ["gopher_quality.max_bullet_lines=0.7"],
+    ["fineweb.max_short_lines=0.5"],
+)
 
 
 def write_scores(folder: Path, recipe: Recipe, documents: int) -> None:
@@ -83,6 +87,7 @@ def main() -> None:
         "date": time.strftime("%F"),
         "documents": documents,
         "steps": list(recipe.curate.steps),
+        "edges": documents // 5,
         "scores_a_document": sum(field.name.startswith("score.") for field in scored_schema(recipe.curate)),
     }
     with tempfile.TemporaryDirectory() as scratch:

@@ -151,7 +151,7 @@ def group_table(found: Yields, by: str) -> str:
 
 def alarm_text(found: list[Alarm]) -> str:
     if not found:
-        return "No step and no source falls far outside what is published."
+        return "No step and no source stands out."
     return "\n".join(["Look at these:", *(f"  ! {alarm.sentence}" for alarm in found)])
 
 
