@@ -4,6 +4,7 @@ Trainer, planner and report all ask here; tests/model/test_arithmetic.py holds i
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from seedbed.model.config import TransformerConfig
 
@@ -98,14 +99,30 @@ def keys_in_view(config: TransformerConfig, layer: int) -> int:
     return min(reach, config.context) if window else config.context
 
 
-def training_flops_per_token(config: TransformerConfig) -> float:
+def keys_attended(config: TransformerConfig, layer: int) -> float:
+    """Mean over the tokens of a full context of the keys that each may look at: about half of them under a causal mask."""
+    context, window = config.context, config.window(layer) or config.context
+    reach = min(window, context)
+    if config.causal:  # token i sees min(i + 1, reach)
+        return (reach * (reach + 1) / 2 + (context - reach) * reach) / context
+    seen = 2 * reach - 1  # to both sides, less what lies beyond the ends
+    return context if reach == context else seen - reach * (reach - 1) / context
+
+
+def training_flops_per_token(
+    config: TransformerConfig, attention: Literal["full", "seen"] = "full", recompute: bool = False
+) -> float:
     """Matrix-product FLOPs of forward and backward for one token at full context.
 
     6 a parameter in a matrix that the token uses, and 12 h K s a layer for attention (PaLM, appendix B), not halved for the
     causal mask: that is how MFU is usually reported, and an encoder really does all of it. In a layer with a window, s is
-    `keys_in_view`. Latent attention, as it trains, has keys and values of two widths.
+    `keys_in_view`. Latent attention, as it trains, has keys and values of two widths. `attention="seen"` counts the keys that
+    a token may look at alone, as kernels that skip masked blocks do; `recompute` adds the second forward of all layers.
     """
     latent = config.latent
     widths = latent.plain_width + latent.rope_width + latent.value_width if latent else 2 * config.head_width
-    keys = sum(keys_in_view(config, layer) for layer in range(config.layers))
-    return 6.0 * count_parameters(config).matrices + 6 * config.heads * widths * keys
+    count = keys_in_view if attention == "full" else keys_attended
+    keys = sum(count(config, layer) for layer in range(config.layers))
+    parameters = count_parameters(config)
+    again = 2.0 * parameters.layers + 2 * config.heads * widths * keys if recompute else 0.0
+    return 6.0 * parameters.matrices + 6 * config.heads * widths * keys + again

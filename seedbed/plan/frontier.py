@@ -26,7 +26,7 @@ DEVICES = np.unique([d for power in range(18) for d in (2**power, 3 * 2**power /
 LEAST_RATIO, MOST_TOKENS = 2.0, 1e15  # tokens a parameter at least; tokens at most
 FEED_FORWARD_SHARE = 2 / 3  # of a dense layer's weights, which experts multiply (12 L W^2: 8 of 12)
 BLOCK = 1024
-SAMPLES = 12  # of tokens a cell, for the Pareto set
+SAMPLES = 8  # of tokens a cell, for the Pareto set
 CAPS = ("usd", "days", "kwh", "kg", "litres", "lifetime_usd")
 
 
@@ -314,8 +314,8 @@ def pareto(
 ) -> tuple[Cells, Array, Spent, Array]:
     """(cells, tokens, what they spend, losses) of the plans under the caps that none is better than in loss and all `axes`.
 
-    Of each cell, tokens from its most down to a hundredth. What differs by less than a step (5% of an axis and 0.003 of loss; 15%
-    and 0.01 where there are more than three axes) counts as equal, of which the first stays.
+    Of each cell, tokens from its most down to a hundredth. What differs by less than a step (5% of an axis and 0.003 of loss; 20%
+    and 0.015 where there are more than three axes) counts as equal, of which the first stays.
     """
     cells = make_cells(setting) if cells is None else cells
     most = most_tokens(cells, caps, setting)
@@ -327,7 +327,7 @@ def pareto(
     many = allowed.take(np.tile(np.arange(len(allowed)), SAMPLES))
     spent, losses = spend(many, tokens, setting), loss_of(many, tokens, setting)
     points = np.stack([getattr(spent, axis) for axis in axes], -1)
-    loss_step, step = (0.003, 0.05) if len(axes) <= 3 else (0.01, 0.15)
+    loss_step, step = (0.003, 0.05) if len(axes) <= 3 else (0.015, 0.2)
     levels = np.column_stack([losses / loss_step, np.log(np.maximum(points, 1e-300)) / step])
     rounded, first = np.unique(np.floor(np.clip(levels, -32_000, 32_000)).astype(np.int16), axis=0, return_index=True)
     rows = first[pareto_rows(rounded)]  # small integers are compared four times as fast

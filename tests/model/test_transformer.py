@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seedbed.model.arithmetic import count_parameters, training_flops_per_token
+from seedbed.model.arithmetic import count_parameters, keys_attended, training_flops_per_token
 from seedbed.model.config import (
     ARCHITECTURES,
     ExpertsConfig,
@@ -98,6 +98,24 @@ def test_training_flops_of_experts_and_latents_are_those_of_the_products_a_step_
             hidden = model.hidden(torch.randn(1, 16, 32, requires_grad=True), [])
             model.head(hidden).sum().backward()
         assert sum(multiplied) == training_flops_per_token(config) * 16, name
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [0, 1, 5, 12])
+def test_keys_that_are_seen_are_those_of_the_mask(causal: bool, window: int) -> None:
+    config = replace(CONFIGS["llama"], causal=causal, windows=(window, window))
+    reach = window or 12
+    pairs = [(q, k) for q in range(12) for k in range(12) if abs(q - k) < reach and (k <= q or not causal)]
+    assert keys_attended(config, 0) == pytest.approx(len(pairs) / 12)
+    seen = training_flops_per_token(config, "seen") - 6 * count_parameters(config).matrices
+    assert seen == pytest.approx(12 * config.heads * config.head_width * 2 * len(pairs) / 12)
+
+
+def test_layers_that_run_twice_cost_a_forward_more() -> None:
+    config = CONFIGS["llama"]
+    head = 6 * count_parameters(config).head
+    once, twice = training_flops_per_token(config), training_flops_per_token(config, recompute=True)
+    assert twice - head == pytest.approx((once - head) * 4 / 3)
 
 
 class CountProducts(TorchDispatchMode):
