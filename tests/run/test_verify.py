@@ -35,7 +35,7 @@ def test_a_finished_run_is_sound(run: RunFolder) -> None:
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before  # reads only
     assert json.loads(json.dumps(verification_json(result)))["sound"]
     text = verification_text(result)
-    assert text.splitlines()[-1].startswith("sound: 9 stages")
+    assert text.splitlines()[-1].startswith("sound: 10 stages")
     assert [found.to_json() for found in verify(run, 25, 3).traces] == [found.to_json() for found in result.traces]
     assert [found.to_json() for found in verify(run, 25, 4).traces] != [found.to_json() for found in result.traces]
 
@@ -53,7 +53,7 @@ def flip(path: Path, at: int = -1) -> None:
 @pytest.mark.parametrize(
     ("stage", "name"),
     [
-        ("collect", "documents-00000.parquet"),
+        ("collect", "documents-00000-000.parquet"),
         ("curate", "decisions-00000.parquet"),
         ("tokenizer", "tokenizer.json"),
         ("tokenize", "train/00000.bin"),
