@@ -134,6 +134,7 @@ class Calibration:
     flops_second: float
     goodput: float | None
     watts: float | None
+    memory_bytes: float | None  # at the most, of the process or its GPU
     loss_factor: float | None  # actual loss over the law's, on the same text
     runs: int
     size_ratio: float  # of the nearest earlier run's size to this one's, 1 or more
@@ -154,16 +155,23 @@ def calibrate(
         if not peak:
             return None
         basis = f"no earlier run of this family here: {ASSUMED_CPU_MFU:.0%} of the measured peak assumed"
-        return Calibration(ASSUMED_CPU_MFU * peak, goodput, watts, factor, 0, math.inf, basis)
-    by_size: dict[float, list[float]] = {}
-    for record in alike:
-        by_size.setdefault(round(math.log(record.size), 1), []).append(math.log(record.flops_second))
-    sizes = sorted(by_size)
-    rate = math.exp(float(np.interp(math.log(size), sizes, [float(np.median(by_size[s])) for s in sizes])))
-    nearest = min(abs(math.log(size) - s) for s in sizes)
+        return Calibration(ASSUMED_CPU_MFU * peak, goodput, watts, None, factor, 0, math.inf, basis)
+    rate = by_size(size, [(record.size, record.flops_second) for record in alike])
+    held = [(record.size, record.memory_bytes) for record in alike if record.memory_bytes]
+    memory = by_size(size, held) if held else None
+    nearest = min(abs(math.log(size / record.size)) for record in alike)
     runs = f"{len(alike)} earlier run{'s' if len(alike) > 1 else ''} of this family here"
     basis = f"{runs}, the nearest {math.exp(nearest):.1f}x away in size"
-    return Calibration(rate, goodput, watts, factor, len(alike), math.exp(nearest), basis)
+    return Calibration(rate, goodput, watts, memory, factor, len(alike), math.exp(nearest), basis)
+
+
+def by_size(size: float, pairs: list[tuple[float, float]]) -> float:
+    """The value at a size, on a line in logarithms between the medians of like sizes, level beyond them."""
+    found: dict[float, list[float]] = {}
+    for known, value in pairs:
+        found.setdefault(round(math.log(known), 1), []).append(math.log(value))
+    sizes = sorted(found)
+    return math.exp(float(np.interp(math.log(size), sizes, [float(np.median(found[s])) for s in sizes])))
 
 
 def middle(values: Iterable[float | None]) -> float | None:
@@ -189,6 +197,7 @@ def planned_against_actual(record: Record, records: list[Record], recipe: Any, b
     planned: dict[str, tuple[float | None, float | None]] = {
         "step_seconds": (step / said.flops_second, step / record.flops_second),
         "training_seconds": (training_seconds, actual_training),
+        "memory_bytes": (said.memory_bytes, record.memory_bytes),
         "watts": (said.watts, record.watts),
         "joules": (times(said.watts, wall), times(record.watts, actual_wall)),
         "goodput": (said.goodput, record.goodput),

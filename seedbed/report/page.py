@@ -305,6 +305,7 @@ def plan_parts(plan: dict[str, Any]) -> list[str]:
 PLANNED: dict[str, tuple[str, Any]] = {
     "step_seconds": ("a step", lambda v: f"{v:.3g} s"),
     "training_seconds": ("training", duration),
+    "memory_bytes": ("peak memory", byte_size),
     "watts": ("power", lambda v: f"{v:.3g} W"),
     "joules": ("energy", lambda v: energy(v)),
     "goodput": ("goodput", lambda v: f"{v:.0%}"),

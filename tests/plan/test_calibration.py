@@ -58,6 +58,7 @@ def test_a_plan_knows_only_what_was_before() -> None:
     assert said["runs"] == 1 and step["planned"] == pytest.approx(1024 * 6e6 / 2e10)
     assert step["error"] == pytest.approx(0.5)
     assert said["figures"]["loss"]["planned"] == pytest.approx(5.0)
+    assert said["figures"]["memory_bytes"]["error"] == pytest.approx(0.0)
 
 
 def test_records_are_kept_once_and_survive_a_torn_line(tmp_path: Path) -> None:
