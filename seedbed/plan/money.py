@@ -103,6 +103,13 @@ def programme_costs(
     )
 
 
+def data_usd(megabytes_second: float, tables: Tables) -> float:
+    """Dollars a billion tokens where a core curates so many megabytes of raw text a second."""
+    prices = tables.prices["data"]
+    raw = tables.prices["storage"]["bytes_a_token"] * 1e9 / prices["kept_share"]
+    return raw / (megabytes_second * 1e6) / 3600 * prices["usd_core_hour"]
+
+
 def storage_usd(tokens: Number, parameters: Number, days: Number, multiplier: Number, tables: Tables) -> Number:
     """Of the text and the kept checkpoints in an object store, for as long as the programme takes, a month at least."""
     prices = tables.prices["storage"]
