@@ -91,6 +91,9 @@ def query(
     ] = 0.0,
     people: Annotated[float, one_of("people", "People who work on it, paid for as long as it takes.")] = 0.0,
     data_usd: Annotated[float | None, one_of("data-usd", "Dollars to prepare a billion tokens.")] = None,
+    curation_mb_s: Annotated[
+        float | None, one_of("curation-mb-s", "Measured: MB of raw text a core and second.")
+    ] = None,
     law: Annotated[str | None, one_of("law", "A published law or a file of `seedbed laws fit`.")] = None,
     unique_tokens: Annotated[
         str | None, one_of("unique-tokens", "Tokens of the corpus, for a law of repetition.")

@@ -14,7 +14,7 @@ from seedbed.plan.frontier import Setting
 from seedbed.plan.grids import find_grid
 from seedbed.plan.inference import Load
 from seedbed.plan.losses import LossModel
-from seedbed.plan.money import Terms
+from seedbed.plan.money import Terms, data_usd
 from seedbed.plan.tables import Tables, load_tables, nearest
 
 ASSUMED = {"chip": "h100", "region": "USA", "deadline": "90d", "law": "besiroglu"}  # each is said in the answer
@@ -45,6 +45,7 @@ class Question:
     clean_share: float = 0.0
     people: float = 0.0
     data_usd: float | None = None
+    curation_mb_s: float | None = None
     law: str | None = None
     unique_tokens: str | None = None
     experts: tuple[int, ...] = ()
@@ -79,6 +80,7 @@ LIMITS = {
     "price": (1.0, 1e7, "30000"),
     "age_years": (0.0, 20.0, "1"),
     "data_usd": (0.0, 1e6, "6"),
+    "curation_mb_s": (1e-4, 1e4, "4.3"),
     "months": (0.1, 240.0, "12"),
     "growth": (-0.9, 2.0, "0.05"),
     "prompt": (1.0, 1e7, "1000"),
@@ -89,7 +91,13 @@ LIMITS = {
     "start_month": (1, 12, "6"),
     "devices": (1, 1e6, "64"),
 }
-OPTIONS = {"price": "price-usd", "devices": "chips", "data_usd": "data-usd", "rent": "rent"}
+OPTIONS = {
+    "price": "price-usd",
+    "curation_mb_s": "curation-mb-s",
+    "devices": "chips",
+    "data_usd": "data-usd",
+    "rent": "rent",
+}
 
 
 def interpret(question: Question, today: date | None = None) -> Asked:
@@ -221,14 +229,12 @@ def terms_of(question: Question, chip: Chip, tables: Tables, said: list[str]) ->
         said.append(
             f"{question.people:g} people at ${prices['staff']['usd_year']:,} a year, for {multiplier:g} times the final run"
         )
-    data = prices["data"]["usd_a_billion_tokens"][1] if question.data_usd is None else question.data_usd
+    data, how = data_price(question, tables)
     if not said or not any(line.startswith("programme") for line in said):
         low, _, high = prices["programme"]["multiplier"]
         origin = "assumed: --multiplier" if question.multiplier is None else "as given"
         said.append(f"programme {multiplier:g} times the final run's compute ({origin}; published {low:g} to {high:g})")
-        said.append(
-            f"data ${data:g} a billion tokens" + (" (assumed: --data-usd)" if question.data_usd is None else "")
-        )
+        said.append(f"data ${data:.3g} a billion tokens ({how})")
     return Terms(
         mode="own" if question.own else "rent",
         rent_usd_hour=rent,
@@ -244,6 +250,16 @@ def terms_of(question: Question, chip: Chip, tables: Tables, said: list[str]) ->
         depreciation_orders_year=prices["own"]["depreciation_orders_year"],
         network_share=prices["own"]["network_share"],
     )
+
+
+def data_price(question: Question, tables: Tables) -> tuple[float, str]:
+    """(dollars a billion tokens, where they come from): a quote, a measured rate, or the table."""
+    if question.data_usd is not None:
+        return question.data_usd, "as given"
+    if question.curation_mb_s is None:
+        return tables.prices["data"]["usd_a_billion_tokens"][1], "assumed: --data-usd"
+    kept = tables.prices["data"]["kept_share"]
+    return data_usd(question.curation_mb_s, tables), f"{question.curation_mb_s:g} MB a core and second, {kept:.0%} kept"
 
 
 def buildings_of(question: Question, tables: Tables, said: list[str]) -> tuple[Building, ...]:
