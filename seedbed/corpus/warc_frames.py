@@ -139,6 +139,18 @@ class ByteQueue:
         """Bytes at hand that still belong to the head's member; None while no later member is known."""
         return self._members[1][0] - self._head if len(self._members) > 1 else None
 
+    def later_members(self) -> list[int]:
+        """Bytes at hand before the beginning of each later member that is known."""
+        return [begins - self._head for begins, _ in list(self._members)[1:]]
+
+    def begins_member(self) -> bool:
+        """Whether the head is the first byte of a member. Plain data has none."""
+        return not self._plain and bool(self._members) and self._members[0][0] == self._head
+
+    def is_in(self, member: int) -> bool:
+        """Whether the head is in the member that begins at byte `member` of the file, or at its end."""
+        return bool(self._members) and self._members[0][1] == member
+
     def find(self, pattern: re.Pattern[bytes], start: int = 0) -> int:
         """Where `pattern` next matches within what is at hand, or -1."""
         match = pattern.search(self._data, start)
@@ -164,7 +176,10 @@ def read_frames(file: BinaryIO, location: str, size: int, start: int, end: int, 
         finished = yield from frames_of(queue, end, limit, size if packing is None else None)
         if finished or queue.damage is None:
             return
-        broken = queue.position() if len(queue) else Position(queue.damage.member)
+        # of a member that was read to its last record before the damage showed, what is broken is its end
+        broken = queue.position() if len(queue) or queue.is_in(queue.damage.member) else Position(queue.damage.member)
+        if broken.offset >= end and not broken.inner and is_record_start(file, packing, size, broken.offset):
+            return  # how far damaged data unpacks depends on where one begins: the shard that begins here says so
         found = next_clean_start(file, packing, size, queue.damage.member + 1, size)
         lost = (size if found is None else found) - broken.offset
         yield Gap(broken, lost, queue.damage.detail)
@@ -203,10 +218,10 @@ def next_frame(queue: ByteQueue, position: Position, limit: int, plain_size: int
     if length > limit:
         return giant(queue, position, header, length, plain_size)
     whole = queue.fill(len(header) + length)
-    left = queue.member_left()
-    if left is not None and left < len(header) + length and starts_record(queue, left):
-        queue.skip(left)
-        return Gap(position, left, f"a record of {length} bytes that ends with its member, after {left - len(header)}")
+    for left in queue.later_members():
+        if left < len(header) + length and starts_record(queue, left):
+            queue.skip(left)
+            return Gap(position, left, f"a record of {length} bytes that ends with its member, after {left - len(header)}")
     if not whole:
         if queue.damage:
             return None
@@ -274,6 +289,8 @@ def giant(queue: ByteQueue, position: Position, header: bytes, length: int, plai
     queue.skip(len(header))
     passed = 0
     while passed < length and queue.fill(1):
+        if passed and queue.begins_member() and starts_record(queue, 0):
+            return Gap(position, len(header) + passed, reason)
         left = queue.member_left()
         if left is not None and left < length - passed and starts_record(queue, left):
             return Gap(position, len(header) + passed + queue.skip(left), reason)

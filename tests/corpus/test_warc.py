@@ -132,6 +132,30 @@ def test_a_length_that_lies_loses_no_other_record(tmp_path: Path, ending: str) -
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst", ".lz4"])
+def test_a_giant_length_that_lies_takes_no_later_member(tmp_path: Path, ending: str) -> None:
+    """Found by bench/curation_fuzz.py: one shard passed over the member at which the next one began."""
+    records = [warc(n, random.Random(n).randbytes(140_000).hex().encode()) for n in range(8)]
+    length = records[2].split(b"Content-Length: ")[1].split(b"\r\n")[0]
+    records[2] = records[2].replace(b"Content-Length: " + length, b"Content-Length: 99999999999", 1)
+    path = write(tmp_path, records, ending)
+    whole = frames(path)
+    assert [type(frame) for frame in whole] == [Frame, Frame, Gap, Frame, Frame, Frame, Frame, Frame]
+    size = path.stat().st_size
+    for step in (size // 2, size // 3):
+        assert [f for at in range(0, size, step) for f in frames(path, at, min(size, at + step))] == whole
+
+
+def test_damage_behind_the_last_record_of_a_member_has_a_place_of_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path, some(3), ".lz4")
+    raw = bytearray(path.read_bytes())
+    del raw[-1]  # of the checksum behind the last record
+    path.write_bytes(bytes(raw))
+    found = frames(path)
+    assert [type(frame) for frame in found] == [Frame, Frame, Frame, Gap], [str(f)[:90] for f in found]
+    assert len({frame.position for frame in found}) == 4
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst", ".lz4"])
 def test_a_damaged_member_is_named_and_reading_goes_on_behind_it(tmp_path: Path, ending: str) -> None:
     members = [PACK[ending](record) for record in some(9)]
     at = sum(map(len, members[:4]))
