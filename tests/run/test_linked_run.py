@@ -122,7 +122,7 @@ def test_text_and_shards_together_or_neither_are_refused(
         '[corpus]\nsources = ["builtin:kjv"]\n[tokens]\nshards = ["shards/train"]\nvalidation = ["shards/validation"]\n'
         '[tokenizer]\npath = "shards/tokenizer.json"\n'
     )
-    with pytest.raises(InputError, match=r"give either corpus\.sources or tokens\.shards \(found both\)"):
+    with pytest.raises(InputError, match=r"give either corpus\.sources .* or tokens\.shards \(found both\)"):
         load_recipe(str(tmp_path / "both.toml"))
     (tmp_path / "bare.toml").write_text('[tokens]\nshards = ["shards/train"]\nvalidation = ["shards/validation"]\n')
     with pytest.raises(InputError, match=r"tokens\.shards: give tokenizer\.path"):
