@@ -27,10 +27,10 @@ def model_text(experts: int, active: float) -> str:
 
 
 def whole_model_text(best: dict[str, Any]) -> str:
-    active = quantity(best["active_parameters"])
+    active = quantity(best["active_parameters"]).strip()
     if best["experts"] == 1:
-        return f"{active}parameters"
-    return f"{active.strip()} active of {quantity(best['total_parameters'])}parameters ({best['experts']} experts)"
+        return f"{active} parameters"
+    return f"{active} active of {quantity(best['total_parameters']).strip()} parameters ({best['experts']} experts)"
 
 
 def interval(figure: dict[str, Any], show: Any) -> str:
@@ -47,11 +47,11 @@ def best_lines(best: dict[str, Any]) -> list[str]:
     known = "90% interval of the law" if best["loss"]["low"] is not None else "no interval: the law has none"
     lines = [
         f"  model         {whole_model_text(best)}, "
-        f"{quantity(best['tokens'])}tokens "
+        f"{quantity(best['tokens']).strip()} tokens "
         f"({best['tokens_per_parameter']:,.0f} a parameter), {best['flops']:.3g} FLOPs",
         f"  loss          {interval(best['loss'], lambda v: f'{v:.3f}')} {best['loss']['unit']}, {known}",
-        f"  devices       {best['devices']:,} x {best['chip']} ({cut}), batches of {quantity(layout['batch_tokens'])}tokens: "
-        f"{best['mfu']:.0%} of the peak a step, goodput {best['goodput']:.0%}",
+        f"  devices       {best['devices']:,} x {best['chip']} ({cut}), batches of "
+        f"{quantity(layout['batch_tokens']).strip()} tokens: {best['mfu']:.0%} of the peak a step, goodput {best['goodput']:.0%}",
         f"  time          {interval(best['days'], days_text)} for the final run",
         f"  money         {interval(best['usd'], lambda v: amount('usd', v))} for the programme: {parts_text(best['usd_parts'])}",
         f"  energy        {interval(kwh['facility'], lambda v: amount('kwh', v))} at the facility; servers "
@@ -97,10 +97,17 @@ def serving_lines(best: dict[str, Any], life: dict[str, Any]) -> list[str]:
     return [
         f"serving: {s['servers']} x {s['devices_a_server']} {best['chip']} in batches of {s['batch']}, busy {s['busy']:.0%}, "
         f"{s['token_ms']:.0f} ms a token, {s['first_token_s']:.2f} s to the first; decoding waits for {s['bound']}",
-        f"  a million tokens: ${s['usd_million']:.3g}, {1000 * s['kwh_million']:.3g} Wh, {1000 * s['kg_million']:.3g} g CO2e, "
-        f"{s['litres_million']:.3g} L (facility, location-based)",
+        f"  a million tokens: ${s['usd_million']:.3g}, {', '.join(spent_a_million(s))} (facility, location-based)",
         f"  serving costs {amount('usd', life['serving']['usd'][-1])} in {life['months']} months and passes training's "
         f"{amount('usd', life['training']['usd'])} in {month}",
+    ]
+
+
+def spent_a_million(s: dict[str, Any]) -> list[str]:
+    """Energy, carbon and water of a million tokens."""
+    parts = (("kwh_million", 1000, "Wh"), ("kg_million", 1000, "g CO2e"), ("litres_million", 1, "L"))
+    return [
+        f"{factor * s[name]:.3g} {unit}" if s[name] is not None else f"{unit} not known" for name, factor, unit in parts
     ]
 
 
@@ -108,7 +115,7 @@ def payback_lines(found: dict[str, Any]) -> list[str]:
     lines = [f"cheapest over the months at loss {found['loss']:.3f}, by traffic"]
     for tokens, row in zip(found["tokens_day"], found["cheapest_first"], strict=True):
         shown = "; ".join(f"{c['kind']} {quantity(c['active']).strip()} {amount('usd', c['usd'])}" for c in row[:3])
-        lines.append(f"  {quantity(tokens)}tokens a day: {shown}")
+        lines.append(f"  {quantity(tokens).strip()} tokens a day: {shown}")
     return lines
 
 

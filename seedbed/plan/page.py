@@ -8,7 +8,7 @@ from typing import Any
 from seedbed import __version__
 from seedbed.errors import InputError
 from seedbed.files import write_text
-from seedbed.plan.answer_text import interval, one, whole_model_text
+from seedbed.plan.answer_text import interval, one, spent_a_million, whole_model_text
 from seedbed.plan.pictures import figures
 from seedbed.plan.query import CAP_OPTIONS, amount
 from seedbed.quantities import quantity
@@ -136,18 +136,17 @@ def serving_section(found: dict[str, Any]) -> str:
         return ""
     s = best["serving"]
     rows = [
-        [name, show(life["training"][key]), show(life["serving"][key][-1]), month(life["crossover"][key])]
-        for key, name, show in (
-            ("usd", "money", lambda v: amount("usd", v)),
-            ("kwh", "energy, facility", lambda v: amount("kwh", v)),
-            ("kg", "carbon, location-based and embodied", lambda v: amount("kg", v)),
-            ("litres", "water", lambda v: amount("litres", v)),
+        [name, shown(key, life["training"][key]), shown(key, life["serving"][key][-1]), month(life["crossover"][key])]
+        for key, name in (
+            ("usd", "money"),
+            ("kwh", "energy, facility"),
+            ("kg", "carbon, location-based and embodied"),
+            ("litres", "water"),
         )
     ]
     lead = (
         f"{s['servers']} server(s) of {s['devices_a_server']} {esc(best['chip'])}, busy {s['busy']:.0%}: "
-        f"${s['usd_million']:.3g}, {1000 * s['kwh_million']:.3g} Wh, {1000 * s['kg_million']:.3g} g CO2e and "
-        f"{s['litres_million']:.3g} L a million tokens."
+        f"${s['usd_million']:.3g}, {', '.join(spent_a_million(s))} a million tokens."
     )
     parts = [
         chart("life", "Training and serving", "dollars"),
@@ -160,6 +159,10 @@ def serving_section(found: dict[str, Any]) -> str:
     return section("serving", "Serving", lead, *parts)
 
 
+def shown(kind: str, value: float | None) -> str:
+    return "not known" if value is None else amount(kind, value)
+
+
 def month(crossing: float | None) -> str:
     return "later" if crossing is None else f"month {crossing:.1f}"
 
@@ -168,8 +171,8 @@ def footprint_section(found: dict[str, Any]) -> str:
     best, rows = found["best"], []
     for group, kind in (("kwh", "kwh"), ("kg", "kg"), ("litres", "litres")):
         for name, figure in best[group].items():
-            shown = interval(figure, lambda v, kind=kind: amount(kind, v))
-            rows.append([f"{GROUPS[group]}, {name}", esc(shown), esc(figure["boundary"]), esc(figure["method"])])
+            text = interval(figure, lambda v, kind=kind: amount(kind, v))
+            rows.append([f"{GROUPS[group]}, {name}", esc(text), esc(figure["boundary"]), esc(figure["method"])])
     picture = chart("grids", "The same plan elsewhere", "little carbon is not little water") if found["grids"] else ""
     lead = "Of the whole programme. Every figure says what it counts."
     return section(

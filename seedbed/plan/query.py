@@ -70,7 +70,16 @@ def answer(question: Question, full: bool = False) -> dict[str, Any]:
         if full:
             loss = asked.target or float(found["best"]["loss"]["value"])
             found["payback"] = payback(setting, loss * 1.0001, caps["days"], setting.experts[1:] or (8, 32)).as_dict()
-    return found
+    return known(found)
+
+
+def known(value: Any) -> Any:
+    """The same with None for every number that is not one: JSON has no other word for it."""
+    if isinstance(value, dict):
+        return {name: known(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def device_gain(asked: Asked, best: Best, question: Question) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import InputError
+from seedbed.plan.answer_text import answer_lines
 from seedbed.plan.page import render, write_page
 from seedbed.plan.query import answer
 from seedbed.plan.question import Question
@@ -37,3 +38,10 @@ def test_a_law_without_intervals_and_a_question_without_traffic_have_a_page_too(
     assert found["best"]["loss"]["low"] is None or found["best"]["loss"]["low"] != found["best"]["loss"]["low"]
     page = render(found)
     assert "no interval: the law has none" in page and 'id="life"' not in page
+
+
+def test_a_device_without_published_watts_has_a_page_and_json_all_the_same() -> None:
+    found = answer(Question(budget="100000", chip=("tpu-v5p",), traffic="1e9/day"), full=True)
+    assert "NaN" not in json.dumps(found) and found["best"]["kwh"]["facility"]["value"] is None
+    assert "not known" in render(found)
+    assert any("not known" in line for line in answer_lines(found))
