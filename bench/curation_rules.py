@@ -77,7 +77,7 @@ def run_ours(texts: list[str], steps: tuple[str, ...], splitter: str) -> tuple[f
     columns, rules = [name for name, _ in score_columns(config)], judgements(config)
     facts = {"domain": "web"}
     for _ in range(ROUNDS):
-        words.LEXICONS.clear()
+        words.INNER.clear()
         chain = Chain(config)
         start = time.process_time()
         examined = [chain.examine(text, facts) for text in texts]

@@ -4,11 +4,11 @@ import re
 import unicodedata
 from collections import Counter
 from functools import cache, cached_property
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import numpy as np
 
-from seedbed.corpus.words import UNSPACED, Column, Lexicon, lexicon
+from seedbed.corpus.words import CHARACTERS, SPLITTERS, UNSPACED, code_points, hash_powers, hash_spans, spans_of
 
 BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
@@ -61,63 +61,61 @@ class TextView:
     # Words
 
     @cached_property
-    def line_chunks(self) -> list[list[str]]:
-        """Of each line, what white space parts."""
-        return list(map(str.split, self.lines))
+    def codes(self) -> np.ndarray:
+        """Code points, uint8 or uint32 [characters]."""
+        return code_points(self.text)
 
     @cached_property
-    def lexicon(self) -> Lexicon:
-        return lexicon(self.splitter)
+    def bits(self) -> np.ndarray:
+        """What each character is (corpus/words.py), uint16 [characters]."""
+        return CHARACTERS.of(self.codes)
 
     @cached_property
-    def numbered(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.lexicon.numbers(list(chain.from_iterable(self.line_chunks)))
+    def chunks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and lengths of what white space parts, int64 [chunks]."""
+        return spans_of(SPLITTERS["white-space"](self.text, self.codes, self.bits), self.bits)
+
+    @cached_property
+    def line_chunks(self) -> np.ndarray:
+        """How many chunks each line has, int64 [lines]."""
+        return np.diff(np.searchsorted(self.chunks[0], self.line_starts))
+
+    @cached_property
+    def word_spans(self) -> tuple[np.ndarray, np.ndarray]:
+        return spans_of(SPLITTERS[self.splitter](self.text, self.codes, self.bits), self.bits)
 
     @property
-    def word_numbers(self) -> np.ndarray:
-        """The lexicon's numbers of the words, int64 [words]: equal numbers, equal words. They mean nothing elsewhere."""
-        return self.numbered[0]
+    def word_starts(self) -> np.ndarray:
+        """Where each word begins in the text, int64 [words]."""
+        return self.word_spans[0]
 
     @property
-    def chunk_counts(self) -> np.ndarray:
-        """How many words each chunk has, int64 [chunks]."""
-        return self.numbered[1]
-
-    def of_words(self, column: Column) -> np.ndarray:
-        """A column of the view's lexicon, word by word."""
-        numbers = self.word_numbers  # first: it may add to the column
-        return column.array[numbers]
-
-    @cached_property
     def word_lengths(self) -> np.ndarray:
         """Characters of each word, int64 [words]."""
-        return self.of_words(self.lexicon.lengths)
+        return self.word_spans[1]
 
     @cached_property
     def word_hashes(self) -> np.ndarray:
         """A hash of each word's characters, uint64 [words]: the same in every process and on every machine."""
-        return self.of_words(self.lexicon.hashes)
+        return hash_spans(self.codes, *self.word_spans)
 
     @cached_property
-    def word_classes(self) -> np.ndarray:
-        """Bits of each word (corpus/words.py), uint16 [words]."""
-        return self.of_words(self.lexicon.classes)
+    def word_powers(self) -> np.ndarray:
+        """HASH_BASE ** length, uint64 [words]: what a hash is multiplied by when the word is written after it."""
+        lengths = self.word_lengths
+        return hash_powers(int(lengths.max(initial=0)) + 1)[0][lengths]
+
+    @cached_property
+    def word_bits(self) -> np.ndarray:
+        """The bits of each word's characters together, uint16 [words]."""
+        starts = self.word_starts  # white space after a word adds its own bit alone
+        return np.bitwise_or.reduceat(self.bits, starts) if len(starts) else np.empty(0, np.uint16)
 
     @cached_property
     def words(self) -> list[str]:
         """The words by the view's splitter."""
-        texts = self.lexicon.texts
-        return [texts[number] for number in self.word_numbers.tolist()]
-
-    @cached_property
-    def word_starts(self) -> list[int]:
-        """Where each word begins in the text."""
-        starts, at = [], 0
-        for word in self.words:
-            at = self.text.index(word, at)
-            starts.append(at)
-            at += len(word)
-        return starts
+        starts, lengths = self.word_spans
+        return [self.text[a:b] for a, b in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
 
     @cached_property
     def plain_words(self) -> list[str]:

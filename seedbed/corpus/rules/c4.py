@@ -8,14 +8,13 @@ bad words (a rule of its own) and the three-sentence spans that the paper dedupl
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
 from seedbed.corpus.view import TextView
-from seedbed.corpus.words import PUNCTUATION, SENTENCE_END, lexicon
+from seedbed.corpus.words import SENTENCE_END, SPOKEN
 from seedbed.recipe.curation import C4Rules, CurateConfig
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
@@ -26,7 +25,7 @@ PHRASES = ("lorem ipsum", "javascript", *POLICY)
 # It matters before signs and at a line's end.
 OTHER_SPACES = ("  ", *map(chr, (9, 31, 160, 5760, *range(8192, 8203), 8239, 8287, 12288)))
 TRICKY = re.compile(r"(?:  |[^\S \n])[^\S\n]*(?:[^\w\s]|_|$)", re.MULTILINE)
-PIECES = re.compile(r"\S+|\s+")
+SPACES = re.compile(r"\s+")
 
 
 @dataclass
@@ -80,11 +79,11 @@ class C4:
                 start = out.cuts.pop()[0]
             out.cuts.append((start, end, why))
 
-        for number, (raw, chunks) in enumerate(zip(view.lines, view.line_chunks, strict=True)):
+        for number, (raw, chunks) in enumerate(zip(view.lines, view.line_chunks.tolist(), strict=True)):
             start, after = starts[number], starts[number + 1]
             line = raw.strip()
             reason, found = "", False
-            if longest is not None and len(line) > longest and max(map(len, chunks)) > longest:
+            if longest is not None and len(line) > longest and max(map(len, line.split())) > longest:
                 reason = "long_word"
             else:
                 bare = line
@@ -93,7 +92,7 @@ class C4:
                     found = len(bare) < len(line)
                 if section.terminal_punctuation and (not bare.endswith(ENDS) or bare.endswith("...")):
                     reason = "no_terminal_punctuation"
-                elif min_words is not None and len(chunks) < min_words:
+                elif min_words is not None and chunks < min_words:
                     reason = "few_words"
                 elif suspect:
                     reason = self.judge_phrases(bare, out)
@@ -166,45 +165,45 @@ def trim_ends(text: str, cuts: list[tuple[int, int, str]]) -> list[tuple[int, in
 
 def count_sentences(view: TextView, lines: Lines) -> int:
     """Sentences of the kept lines: one a line, and one more wherever a word follows an end, closing punctuation between."""
-    if view.splitter == "white-space":
-        return sum(sentences_of_line(t, "unicode") for t in [*(view.lines[n] for n in lines.kept), *lines.changed])
+    splitter = "unicode" if view.splitter == "white-space" else view.splitter
     total = len(lines.kept) + len(lines.changed)
     if lines.kept:
-        follows = starts_within(view.word_classes, view.chunk_counts, view.line_chunks)
+        view = view if view.splitter == splitter else TextView(view.text, splitter)
+        follows = starts_within(view)
         total += int(np.bincount(follows, minlength=len(view.lines))[lines.kept].sum()) if len(follows) else 0
-    plain = [line.split() for line in lines.changed if not TRICKY.search(line)]
+    plain = [line for line in lines.changed if not TRICKY.search(line)]
     if plain:
-        numbers, counts = view.lexicon.numbers([chunk for chunks in plain for chunk in chunks])
-        total += len(starts_within(view.lexicon.classes.array[numbers], counts, plain))
-    return total + sum(sentences_of_line(t, view.splitter) - 1 for t in lines.changed if TRICKY.search(t))
+        total += len(starts_within(TextView("\n".join(plain), splitter)))
+    return total + sum(sentences_of_line(t, splitter) - 1 for t in lines.changed if TRICKY.search(t))
 
 
-def starts_within(classes: np.ndarray, counts: np.ndarray, lines: list[list[str]]) -> np.ndarray:
-    """Of each sentence that begins within a line, the line's number. `counts`: words of each chunk of the lines."""
-    num_chunks = np.fromiter(map(len, lines), np.int64, len(lines))
-    line = np.repeat(np.repeat(np.arange(len(lines)), num_chunks), counts)
-    bits = classes & (SENTENCE_END | PUNCTUATION)
-    heard = np.flatnonzero(bits != PUNCTUATION)
-    end, line = (bits[heard] & SENTENCE_END) != 0, line[heard]
-    return line[:-1][end[:-1] & ~end[1:] & (line[:-1] == line[1:])]
+def starts_within(view: TextView) -> np.ndarray:
+    """Of each sentence that begins within a line, the line's number."""
+    bits = sounds(view)
+    heard = np.flatnonzero(bits)
+    end = (bits[heard] & SENTENCE_END) != 0
+    before = np.flatnonzero(end[:-1] & ~end[1:])
+    line = np.searchsorted(view.line_starts, view.word_starts[heard], "right") - 1
+    return line[before[line[before] == line[before + 1]]]
+
+
+def sounds(view: TextView) -> np.ndarray:
+    """Of each word whether it ends a sentence or is more than punctuation, uint16 [words]; 0 is neither."""
+    return view.word_bits & np.where(view.word_lengths == 1, SENTENCE_END | SPOKEN, SPOKEN).astype(np.uint16)
 
 
 def sentences_of_line(line: str, splitter: str) -> int:
     """The same of one line, white space between its words included."""
-    words = lexicon(splitter)
-    pieces = PIECES.findall(line)
-    chunks = [piece for piece in pieces if not piece.isspace()]
-    numbers, counts = words.numbers(chunks)
-    bits = (words.classes.array[numbers] & (SENTENCE_END | PUNCTUATION)).tolist()
-    by_chunk = iter(np.split(np.array(bits), np.cumsum(counts)[:-1])) if chunks else iter(())
-    codes: list[int] = []
-    for place, piece in enumerate(pieces):
-        if not piece.isspace():
-            codes += next(by_chunk).tolist()
-        elif piece != " " or place == 0:
-            codes.append(0)
-    heard = [code & SENTENCE_END for code in codes if code != PUNCTUATION]
-    return 1 + sum(1 for first, second in pairwise(heard) if first and not second)
+    view = TextView(line, splitter)
+    tokens = [*zip(view.word_starts.tolist(), sounds(view).tolist(), strict=True)]
+    tokens += [(found.start(), SPOKEN) for found in SPACES.finditer(line) if found[0] != " " or not found.start()]
+    count, ended = 1, False
+    for _, bit in sorted(tokens):
+        if bit & SENTENCE_END:
+            ended = True
+        elif ended and bit:
+            count, ended = count + 1, False
+    return count
 
 
 def start(section: Any, config: CurateConfig) -> C4:

@@ -20,7 +20,7 @@ class FineWeb:
 
     def examine(self, view: TextView, facts: Facts) -> tuple[list[float], list[Span]]:
         lines, num_newlines = view.filled_lines, view.text.count("\n")
-        words = len(view.word_numbers)
+        words = len(view.word_starts)
         if not lines:
             return [math.nan] * 4, []
         ends = self.line_ends

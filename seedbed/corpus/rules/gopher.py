@@ -15,7 +15,7 @@ import numpy as np
 
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
 from seedbed.corpus.view import TextView
-from seedbed.corpus.words import ANY_STOP_WORD, LETTER, STOP_WORDS, SYMBOL
+from seedbed.corpus.words import COUNTED, LETTER, STOP_HASHES, STOP_WORDS
 from seedbed.recipe.curation import CurateConfig
 
 BULLETS = ("\u2022", "-")
@@ -31,11 +31,10 @@ LONG = 1 << 15  # words: from here on each n is looked at by itself, for the mem
 
 class Quality:
     def examine(self, view: TextView, facts: Facts) -> tuple[list[float], list[Span]]:
-        classes, lengths, lines = view.word_classes, view.word_lengths, view.lines
-        words = len(classes)
-        counted = (classes & SYMBOL) == 0
+        bits, lengths, lines, hashes = view.word_bits, view.word_lengths, view.lines, view.word_hashes
+        words = len(bits)
+        counted = (bits & COUNTED) != 0
         num_counted = int(np.count_nonzero(counted))
-        stop_words = int(np.bitwise_or.reduce(classes)) & ANY_STOP_WORD if words else 0
         return [
             num_counted,
             int(lengths[counted].sum()) / num_counted if num_counted else math.nan,
@@ -43,8 +42,8 @@ class Quality:
             sum(map(view.text.count, ELLIPSES)) / words if words else math.nan,
             sum(map(is_bullet, lines)) / len(lines) if lines else math.nan,
             sum(map(ends_in_ellipsis, lines)) / len(lines) if lines else math.nan,
-            int(np.count_nonzero(classes & LETTER)) / words if words else math.nan,
-            stop_words.bit_count(),
+            int(np.count_nonzero(bits & LETTER)) / words if words else math.nan,
+            sum(bool((hashes == stop_word).any()) for stop_word in STOP_HASHES.values()),
         ], []
 
     def explain(self, view: TextView, facts: Facts, rule: str) -> list[Span]:
@@ -60,16 +59,14 @@ class Quality:
         if rule in signs:
             return [Span(*match.span(), "sign") for match in re.finditer(signs[rule], view.text)]
         marked = {
-            "min_alphabetic_words": (view.word_classes & LETTER) == 0,
-            "min_stop_words": (view.word_classes & ANY_STOP_WORD) != 0,
-            "mean_word_length": (view.word_classes & SYMBOL) == 0,
+            "min_alphabetic_words": (view.word_bits & LETTER) == 0,
+            "min_stop_words": np.isin(view.word_hashes, list(STOP_HASHES.values())),
+            "mean_word_length": (view.word_bits & COUNTED) != 0,
         }.get(rule)
         if marked is None:
             return []
-        return [
-            Span(view.word_starts[place], view.word_starts[place] + len(view.words[place]), "word")
-            for place in np.flatnonzero(marked).tolist()
-        ]
+        starts, ends = view.word_starts[marked], (view.word_starts + view.word_lengths)[marked]
+        return [Span(start, end, "word") for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def is_bullet(line: str) -> bool:
@@ -109,8 +106,8 @@ class Repetition:
             places = np.flatnonzero(keys == keys[place]).tolist() if count else []
         else:
             places = duplicate_places(view)[DUPLICATE.index(n)]
-        starts, words = view.word_starts, view.words
-        return [Span(starts[p], starts[p + n - 1] + len(words[p + n - 1]), f"{n}-gram") for p in places]
+        starts, ends = view.word_starts.tolist(), (view.word_starts + view.word_lengths).tolist()
+        return [Span(starts[p], ends[p + n - 1], f"{n}-gram") for p in places]
 
 
 def repetition_lines(view: TextView) -> list[str]:
@@ -215,7 +212,7 @@ def top_ngrams(view: TextView) -> list[int]:
 
 def joined_hashes(view: TextView) -> list[np.ndarray]:
     """For each n of DUPLICATE, hashes of each n words in a row written without spaces, uint64 [words - n + 1]."""
-    hashes, powers = view.word_hashes, view.of_words(view.lexicon.powers)
+    hashes, powers = view.word_hashes, view.word_powers
     total, found = hashes, []
     for n in range(2, DUPLICATE[-1] + 1):
         total = total[:-1] * powers[n - 1 :] + hashes[n - 1 :]
@@ -228,7 +225,7 @@ def duplicate_places(view: TextView) -> list[list[int]]:
     """For each n of DUPLICATE, where n-grams stand that occurred before: after one, the next n places are passed over and
     not remembered."""
     hashes = joined_hashes(view)
-    if len(view.word_numbers) > LONG:
+    if len(view.word_starts) > LONG:
         by_size = [(repeated(some), some) for some in hashes]
     else:  # all at once, told apart by a salt
         keys = np.concatenate([some + salt for some, salt in zip(hashes, SALTS, strict=True)])

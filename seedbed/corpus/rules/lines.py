@@ -16,7 +16,7 @@ import numpy as np
 from seedbed.corpus.rules.c4 import trim_ends
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
 from seedbed.corpus.view import TextView
-from seedbed.corpus.words import SYMBOL
+from seedbed.corpus.words import COUNTED as COUNTED_WORD
 from seedbed.recipe.curation import CurateConfig, RefinedWebLines
 
 COUNTED = "likes|shares|comments|retweets|reposts|quotes|bookmarks|upvotes|downvotes|downloads|views|followers"
@@ -49,7 +49,7 @@ class Lines:
         hinted = section.phrase_line_words is not None and any(hint in lowered for hint in HINTS)
         counters = section.cut_counters and any(word in lowered for word in COUNTED.split("|"))
         cuts: list[tuple[int, int, str]] = []
-        for number, (line, chunks) in enumerate(zip(view.lines, view.line_chunks, strict=True)):
+        for number, (line, chunks) in enumerate(zip(view.lines, view.line_chunks.tolist(), strict=True)):
             if not line:
                 continue
             why, phrases = "", []
@@ -59,9 +59,9 @@ class Lines:
                 why = "number"
             elif counters and COUNTER.fullmatch(line):
                 why = "counter"
-            elif section.min_words_per_line is not None and len(chunks) < section.min_words_per_line:
+            elif section.min_words_per_line is not None and chunks < section.min_words_per_line:
                 why = "few_words"
-            elif hinted and section.phrase_line_words is not None and len(chunks) <= section.phrase_line_words:
+            elif hinted and section.phrase_line_words is not None and chunks <= section.phrase_line_words:
                 phrases = [match.span() for match in PHRASES.finditer(line)]
                 if phrases and not PHRASES.sub("", line).strip():
                     why = "phrase"
@@ -93,7 +93,7 @@ def capital_table() -> np.ndarray:
 
 
 def counted_words(view: TextView) -> int:
-    return int(np.count_nonzero((view.word_classes & SYMBOL) == 0))
+    return int(np.count_nonzero(view.word_bits & COUNTED_WORD))
 
 
 def start(section: Any, config: CurateConfig) -> Lines:

@@ -112,7 +112,7 @@ def plain_sentences(line: str, splitter: str) -> int:
     tokens: list[str] = []
     for place, run_ in enumerate("".join(group) for _, group in itertools.groupby(line, str.isspace)):
         if not run_.isspace():
-            tokens += words.SPLITTERS[splitter](run_)
+            tokens += TextView(run_, splitter).words
         elif space := run_ if place == 0 else run_.removeprefix(" "):
             tokens.append(space)
     count, ended = 1, False

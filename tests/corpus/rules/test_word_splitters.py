@@ -1,4 +1,7 @@
-"""Words by each splitter: reference tokens, and that a lexicon changes nothing."""
+"""Words by each splitter: reference tokens, and arrays that say the same as a walk along the characters."""
+
+import random
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -100,17 +103,74 @@ def test_unicode_words(text: str, expected: str) -> None:
     assert "|".join(TextView(text, "unicode").words) == expected
 
 
-@settings(deadline=None)
-@given(st.text(), st.sampled_from(sorted(words.SPLITTERS)))
-def test_a_lexicon_gives_the_words_of_each_chunk(text: str, splitter: str) -> None:
+def plain_words(text: str, splitter: str) -> list[str]:
+    """The splitters in plain Python, chunk by chunk."""
+    split = {"white-space": lambda chunk: [chunk], "unicode": walk, "datatrove": english.split_chunk}[splitter]
+    return [word for chunk in text.split() for word in split(chunk)]
+
+
+def walk(chunk: str) -> list[str]:
+    found: list[str] = []
+    inside = False  # the last word is one of letters, digits and marks
+    for place, sign in enumerate(chunk):
+        following = chunk[place + 1 : place + 2]
+        if is_paired(sign):
+            if found and len(found[-1]) == 1 and is_paired(found[-1]):
+                found[-1] += sign
+            else:
+                found.append(sign)
+            inside = False
+            continue
+        joins = (sign in "'\u2019" and is_part(following) and following.isalpha()) or (
+            sign in ".," and following.isdecimal() and is_part(following) and chunk[place - 1].isdecimal()
+        )
+        if inside and (is_part(sign) or joins):
+            found[-1] += sign
+        else:
+            found.append(sign)
+            inside = is_part(sign)
+    return found
+
+
+def is_paired(sign: str) -> bool:
+    return words.UNSPACED.match(sign) is not None
+
+
+def is_part(sign: str) -> bool:
+    return (
+        sign != "" and not is_paired(sign) and (sign.isalnum() or sign == "_" or unicodedata.category(sign)[0] == "M")
+    )
+
+
+def plain_bits(word: str) -> int:
+    bits = 0
+    for sign in word:
+        bits |= words.KNOWN | words.character_bits(sign)
+    return bits
+
+
+TEXTS = st.one_of(st.text(), st.lists(st.sampled_from([*SIGNS, " ", "\n", "'", "\u2019", "3", "ก", "_"])).map("".join))
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXTS, st.sampled_from(sorted(words.SPLITTERS)))
+def test_words_are_those_of_the_plain_splitter(text: str, splitter: str) -> None:
     view = TextView(text, splitter)
-    expected = [word for chunk in text.split() for word in words.SPLITTERS[splitter](chunk)]
+    expected = plain_words(text, splitter)
     assert view.words == expected
     assert view.word_lengths.tolist() == [len(word) for word in expected]
     assert view.word_hashes.tolist() == [polynomial(word) for word in expected]
-    assert view.word_classes.tolist() == [words.classify(word) for word in expected]
-    assert view.chunk_counts.sum() == len(expected)
-    assert [text[s : s + len(w)] for s, w in zip(view.word_starts, expected, strict=True)] == expected
+    assert view.word_powers.tolist() == [pow(words.HASH_BASE, len(word), 2**64) for word in expected]
+    assert [bits & ~words.SPACE for bits in view.word_bits.tolist()] == [plain_bits(word) for word in expected]
+    starts = view.word_starts.tolist()
+    assert [text[s : s + len(w)] for s, w in zip(starts, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize("front", ["", "(", '"', "["])
+@pytest.mark.parametrize("back", ["", ".", ",", ")", "!", ".)"])
+def test_exceptions_with_signs_around_them_are_the_plain_splitters(front: str, back: str) -> None:
+    text = " ".join(f"{front}{chunk}{back}" for chunk in english.tables().exceptions if not chunk.isspace())
+    assert TextView(text, "datatrove").words == plain_words(text, "datatrove")
 
 
 def polynomial(word: str) -> int:
@@ -120,35 +180,30 @@ def polynomial(word: str) -> int:
     return value
 
 
-def test_hashes_of_words_longer_than_a_block_and_of_words_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_across_blocks_and_of_words_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "BLOCK", 8)
-    monkeypatch.setattr(words, "LEXICONS", {})
-    view = TextView("abcdefghijklmnopqrstuvwxyz " + "xy" * 4 + " a", "white-space")
+    draw = random.Random(1)
+    text = " ".join("xyz"[: draw.randint(1, 3)] * draw.choice([1, 1, 1, 9]) for _ in range(60))
+    view = TextView(f"abcdefghijklmnopqrstuvwxyz {text}", "white-space")
     assert view.word_hashes.tolist() == [polynomial(word) for word in view.words]
-    powers = view.of_words(view.lexicon.powers)
-    assert powers.tolist() == [pow(words.HASH_BASE, len(word), 2**64) for word in view.words]
-    joined = view.word_hashes[:1] * powers[1:2] + view.word_hashes[1:2]
+    joined = view.word_hashes[:1] * view.word_powers[1:2] + view.word_hashes[1:2]
     assert int(joined[0]) == polynomial(view.words[0] + view.words[1])
 
 
-def test_a_full_lexicon_begins_anew_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"one two {n} three{n}, (four{n})" for n in range(50)]
-    expected = [TextView(text).words for text in texts]
+def test_chunks_remembered_before_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"one-{n} two {n}/x don't three{n}, (four{n})" for n in range(50)]
+    expected = [plain_words(text, "datatrove") for text in texts]
     monkeypatch.setattr(words, "MAX_CHUNKS", 10)
-    monkeypatch.setattr(words, "LEXICONS", {})
-    views = [TextView(text) for text in texts]
-    assert [view.words for view in views] == expected
-    assert len({id(view.lexicon) for view in views}) > 10
-    assert [view.words for view in views] == expected  # a view keeps the lexicon its numbers are of
+    for _ in range(2):
+        assert [TextView(text, "datatrove").words for text in texts] == expected
+        assert len(words.INNER) < 20
 
 
-def test_classes_of_words() -> None:
-    assert words.classify("the") == words.LETTER | words.STOP_WORDS["the"]
-    assert words.classify("The") == words.LETTER
-    assert words.classify("3.5") == 0
-    assert words.classify("...") == words.SYMBOL | words.PUNCTUATION
-    assert words.classify(".") == words.SYMBOL | words.PUNCTUATION | words.SENTENCE_END
-    assert words.classify("a1") == words.LETTER
+def test_bits_of_words() -> None:
+    view = TextView("the 3.5 ... . a1 日本", "white-space")
+    asked = words.LETTER | words.COUNTED | words.SPOKEN | words.SENTENCE_END
+    word = words.LETTER | words.COUNTED | words.SPOKEN
+    signs = words.SENTENCE_END
+    assert (view.word_bits & asked).tolist() == [word, word & ~words.LETTER | signs, signs, signs, word, word]
     known = english.tables()
-    assert not any(sign.isalpha() for sign in known.symbols | known.sentence_ends)  # else words of letters need a look
-    assert not known.symbols & set("0123456789")
+    assert all(len(sign) == 1 for sign in known.sentence_ends)
