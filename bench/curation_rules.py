@@ -4,7 +4,7 @@ python bench/curation_rules.py --peer-python PATH [--data DIR] [--others N]
 
 Documents: the text (resiliparse) of the labelled pages and the first N of the corpus in turns (default 1,000). Each
 filter alone on all of them, then the four in a row. datatrove stops at the first filter that removes a document; ours
-scores every document with every rule, and begins with an empty lexicon. Seconds of processor time: the best of three
+scores every document with every rule, and has met no chunk before. Seconds of processor time: the best of three
 rounds for ours, one for datatrove. Every difference in a decision is listed. Result: bench/results/curation_rules.json.
 """
 

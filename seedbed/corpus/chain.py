@@ -45,7 +45,9 @@ class Chain:
                 spans += [(group.name, span) for span in marked]
                 edited = apply_spans(view.text, marked)
                 if edited != view.text:
-                    view = TextView(edited, self.config.words)
+                    cuts_only = all(span.replacement in ("", None) for span in marked)
+                    cuts = [(span.start, span.end) for span in marked if span.replacement == ""] if cuts_only else []
+                    view = view.without(cuts, edited)
         return Examined(view.text, scores, spans)
 
 

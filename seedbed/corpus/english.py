@@ -92,6 +92,11 @@ def split_chunk(chunk: str) -> Sequence[str]:
     core = chunk[front : len(chunk) - back]
     if core.isalpha() and (not front or chunk[1:] not in exceptions) and (not back or chunk[:-1] not in exceptions):
         return [*chunk[:front], *exceptions.get(core, (core,)), *chunk[len(chunk) - back :]]
+    if "-" in core and core.isascii():  # and letters with single hyphens between them, which are infixes
+        parts = core.split("-")
+        whole = exceptions.keys().isdisjoint((core, chunk[1:], chunk[:-1]))
+        if whole and all(map(str.isalpha, parts)):
+            return restore_exceptions([*chunk[:front], *re.split("(-)", core), *chunk[len(chunk) - back :]], known)
     return restore_exceptions(split_affixes(chunk, known), known)
 
 

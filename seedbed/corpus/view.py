@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache, cached_property
 from itertools import accumulate
 
 import numpy as np
 
-from seedbed.corpus.words import CHARACTERS, SPLITTERS, UNSPACED, code_points, hash_powers, hash_spans, spans_of
+from seedbed.corpus.words import CHARACTERS, SPACE, SPLITTERS, UNSPACED, code_points, hash_powers, hash_spans, spans_of
 
 BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
@@ -34,6 +35,31 @@ class TextView:
     def __init__(self, text: str, words: str = "unicode") -> None:
         self.text = text
         self.splitter = words
+        self.uncut: TextView | None = None  # the view that this one's text was cut from
+        self.cuts: Sequence[tuple[int, int]] = ()
+
+    def without(self, cuts: Sequence[tuple[int, int]], text: str) -> "TextView":
+        """The view of `text`, which the cuts, in order, leave of this one. It takes over the words that were found here."""
+        view = TextView(text, self.splitter)
+        if "word_spans" in self.__dict__:
+            view.uncut, view.cuts = self, cuts
+        return view
+
+    def spans_after_cuts(self, cuts: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray] | None:
+        """The words that cuts leave, if every cut begins and ends beside white space: what counts as a word is a matter of what
+        white space parts."""
+        edges = np.array(cuts, np.int64)
+        apart = np.flatnonzero(edges[1:, 0] > edges[:-1, 1])
+        starts, ends = edges[np.append(0, apart + 1), 0], edges[np.append(apart, len(edges) - 1), 1]
+        spaces = np.ones(len(self.text) + 2, bool)  # of the character before each place; white space lies around a text
+        np.not_equal(self.bits & SPACE, 0, out=spaces[1:-1])
+        before_start, at_start, before_end, at_end = spaces[starts], spaces[starts + 1], spaces[ends], spaces[ends + 1]
+        if not ((before_start | at_start) & (before_end | at_end) & (before_start | at_end)).all():
+            return None
+        removed = np.concatenate([[0], np.cumsum(ends - starts)])
+        number = np.searchsorted(starts, self.word_starts, "right")
+        stays = self.word_starts >= np.append(0, ends)[number]
+        return self.word_starts[stays] - removed[number[stays]], self.word_lengths[stays]
 
     # Lines and paragraphs
 
@@ -82,6 +108,10 @@ class TextView:
 
     @cached_property
     def word_spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and lengths of the words, int64 [words]."""
+        found = self.uncut.spans_after_cuts(self.cuts) if self.uncut is not None and self.cuts else None
+        if found is not None:
+            return found
         return spans_of(SPLITTERS[self.splitter](self.text, self.codes, self.bits), self.bits)
 
     @property

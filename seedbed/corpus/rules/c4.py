@@ -7,6 +7,7 @@ bad words (a rule of its own) and the three-sentence spans that the paper dedupl
 """
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
 from seedbed.corpus.view import TextView
-from seedbed.corpus.words import SENTENCE_END, SPOKEN
+from seedbed.corpus.words import SENTENCE_END, SPACE, SPOKEN
 from seedbed.recipe.curation import C4Rules, CurateConfig
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
@@ -23,9 +24,15 @@ POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "us
 PHRASES = ("lorem ipsum", "javascript", *POLICY)
 # White space that spaCy gives a token of its own, which may begin a sentence: all but single spaces within a line.
 # It matters before signs and at a line's end.
-OTHER_SPACES = ("  ", *map(chr, (9, 31, 160, 5760, *range(8192, 8203), 8239, 8287, 12288)))
 TRICKY = re.compile(r"(?:  |[^\S \n])[^\S\n]*(?:[^\w\s]|_|$)", re.MULTILINE)
+SINGLE, LINE_FEED = ord(" "), ord("\n")
 SPACES = re.compile(r"\s+")
+
+
+REASONS = ("", "long_word", "no_terminal_punctuation", "few_words", "javascript", "policy")
+STAYS = 0
+DOT = ord(".")
+END_TABLE = np.array([chr(code) in ENDS for code in range(128)])
 
 
 @dataclass
@@ -61,82 +68,125 @@ class C4:
 
     def sort_lines(self, view: TextView) -> Lines:
         """Which lines stay, and what is cut. Without the cuts the text is its kept lines, stripped and joined."""
-        section, text = self.section, view.text
-        starts, min_words, longest = view.line_starts, section.min_words_per_line, section.max_word_characters
-        citations = section.cut_citations and "[" in text
-        bare = CITATION.sub("", text) if citations else text
-        lowered = bare.lower()
-        # Most documents hold none of these, and their lines need no look.
-        suspect = "{" in bare or any(phrase in lowered for phrase in PHRASES)
-        irregular = any(map(text.__contains__, OTHER_SPACES)) and TRICKY.search(text) is not None
+        text, raws, starts = view.text, view.lines, view.line_starts
         out = Lines([], [], [])
-        last_end = -1  # where the last kept line ended, its line feed not counted
-        last_cut = 0  # number of cuts then
-        trim = False
+        if not raws:
+            return out
+        line_starts = np.array(starts)
+        first, last = stripped(view, line_starts)
+        reasons = self.judge_lines(view, first, last)
+        cited: dict[int, list[tuple[int, int]]] = {}
+        if self.section.cut_citations and "[" in text:
+            for match in CITATION.finditer(text):
+                cited.setdefault(bisect_right(starts, match.start()) - 1, []).append(match.span())
+            for number in cited:
+                reasons[number] = self.judge_cited(text[first[number] : last[number]])
+        lowered = text.lower() if not cited else CITATION.sub("", text).lower()
+        # Most documents hold none of these, and their lines need no look.
+        if "{" in lowered or any(phrase in lowered for phrase in PHRASES):
+            for number in np.flatnonzero(reasons == STAYS).tolist():
+                line = text[first[number] : last[number]]
+                reasons[number] = self.judge_phrases(CITATION.sub("", line) if number in cited else line, out)
+        kept = np.flatnonzero(reasons == STAYS)
+        tricky = self.find_tricky(view, first, last)
+        out.kept = [number for number in kept.tolist() if number not in tricky and number not in cited]
+        for number in sorted(tricky | cited.keys()):
+            if reasons[number] == STAYS:
+                line = text[first[number] : last[number]]
+                out.changed.append(CITATION.sub("", line) if number in cited else line)
 
-        def cut(start: int, end: int, why: str) -> None:
-            if out.cuts and out.cuts[-1][1] == start and out.cuts[-1][2] == why:
-                start = out.cuts.pop()[0]
-            out.cuts.append((start, end, why))
-
-        for number, (raw, chunks) in enumerate(zip(view.lines, view.line_chunks.tolist(), strict=True)):
-            start, after = starts[number], starts[number + 1]
-            line = raw.strip()
-            reason, found = "", False
-            if longest is not None and len(line) > longest and max(map(len, line.split())) > longest:
-                reason = "long_word"
-            else:
-                bare = line
-                if citations and "[" in line:
-                    bare = CITATION.sub("", line)
-                    found = len(bare) < len(line)
-                if section.terminal_punctuation and (not bare.endswith(ENDS) or bare.endswith("...")):
-                    reason = "no_terminal_punctuation"
-                elif min_words is not None and chunks < min_words:
-                    reason = "few_words"
-                elif suspect:
-                    reason = self.judge_phrases(bare, out)
-            if reason:
-                cut(start, after, reason)
-                continue
-            if found or (irregular and TRICKY.search(line)):
-                out.changed.append(bare)
-            else:
-                out.kept.append(number)
-            at = start + (raw.index(line) if line else 0)
-            if at > start:
-                cut(start, at, "white_space")
-            if found:
-                for match in CITATION.finditer(text, at, at + len(line)):
-                    cut(*match.span(), "citation")
-            trim |= found or not line
-            end = at + len(line)
-            last_end, last_cut = end, len(out.cuts)
-            if start + len(raw) > end:
-                cut(end, start + len(raw), "white_space")
-        if last_end >= 0 and last_end < len(text):  # nothing follows the last kept line
-            tail = [piece for piece in out.cuts[last_cut:] if piece[2] != "white_space"]
-            del out.cuts[last_cut:]
+        around = np.zeros(len(reasons) + 2, np.int8)
+        around[1:-1] = reasons
+        change = np.flatnonzero(around[1:] != around[:-1])
+        cuts = [
+            (starts[a], starts[b], REASONS[why])
+            for a, b, why in zip(change.tolist(), change[1:].tolist(), reasons[change[:-1]].tolist(), strict=False)
+            if why != STAYS
+        ]
+        cuts += spaces_between(line_starts[kept], first[kept])
+        cuts += spaces_between(last[kept], (line_starts[:-1] + np.fromiter(map(len, raws), np.int64, len(raws)))[kept])
+        cuts += [(*span, "citation") for number in cited if reasons[number] == STAYS for span in cited[number]]
+        cuts.sort()
+        if len(kept) and last[kept[-1]] < len(text):  # nothing follows the last kept line
+            end = int(last[kept[-1]])
+            tail = [cut for cut in cuts if cut[0] >= end and cut[2] != "white_space"]
+            cuts = [cut for cut in cuts if cut[0] < end]
             at = tail[0][0] if tail else len(text)
-            if at > last_end:
-                cut(last_end, at, "white_space")
-            out.cuts += tail
-        if trim:
-            out.cuts = trim_ends(text, out.cuts)
+            cuts += [*([(end, at, "white_space")] if at > end else []), *tail]
+        if any(reasons[number] == STAYS for number in cited) or (first[kept] == last[kept]).any():
+            cuts = trim_ends(text, cuts)
+        out.cuts = cuts
         return out
 
-    def judge_phrases(self, line: str, out: Lines) -> str:
-        """Why the line goes, "" if it stays; lorem ipsum and curly brackets count against the document."""
+    def find_tricky(self, view: TextView, first: np.ndarray, last: np.ndarray) -> set[int]:
+        """Lines with white space that counts as a token."""
+        spaces, text = view.codes[(view.bits & SPACE) != 0], view.text
+        if "  " not in text and not ((spaces != SINGLE) & (spaces != LINE_FEED)).any():
+            return set()
+        lines = {bisect_right(view.line_starts, match.start()) - 1 for match in TRICKY.finditer(text)}
+        return {number for number in lines if TRICKY.search(text[first[number] : last[number]])}
+
+    def judge_lines(self, view: TextView, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Why each line goes, a place in REASONS, by its length and its end; int8 [lines]. first, last: of the line stripped."""
+        section, codes, chunks = self.section, view.codes, view.line_chunks
+        reasons = np.zeros(len(first), np.int8)
+        if section.min_words_per_line is not None:
+            reasons[chunks < section.min_words_per_line] = REASONS.index("few_words")
+        if section.terminal_punctuation:
+            open_end = first == last
+            filled = np.flatnonzero(~open_end)
+            end = last[filled]
+            closed = END_TABLE[np.minimum(codes[end - 1], 127)]
+            dots = end - first[filled] > 2
+            for back in (1, 2, 3):
+                dots &= codes[np.maximum(end - back, 0)] == DOT
+            open_end[filled] = ~closed | dots
+            reasons[open_end] = REASONS.index("no_terminal_punctuation")
+        longest = section.max_word_characters
+        if longest is not None and (view.chunks[1] > longest).any():
+            long = view.chunks[0][view.chunks[1] > longest]
+            reasons[np.searchsorted(view.line_starts, long, "right") - 1] = REASONS.index("long_word")
+        return reasons
+
+    def judge_cited(self, line: str) -> int:
+        """The same of one line, stripped, that holds citations: they are no part of its end."""
+        section, chunks, bare = self.section, line.split(), CITATION.sub("", line)
+        if section.max_word_characters is not None and max(map(len, chunks)) > section.max_word_characters:
+            return REASONS.index("long_word")
+        if section.terminal_punctuation and (not bare.endswith(ENDS) or bare.endswith("...")):
+            return REASONS.index("no_terminal_punctuation")
+        few = section.min_words_per_line is not None and len(chunks) < section.min_words_per_line
+        return REASONS.index("few_words") if few else STAYS
+
+    def judge_phrases(self, line: str, out: Lines) -> int:
+        """Why the line goes; lorem ipsum and curly brackets count against the document."""
         lowered = line.lower()
         if "lorem ipsum" in lowered:
             out.lorem_ipsum += 1
         if self.section.cut_javascript and "javascript" in lowered:
-            return "javascript"
+            return REASONS.index("javascript")
         if "{" in line:
             out.curly_brackets += 1
         if self.section.cut_policy and any(phrase in lowered for phrase in POLICY):
-            return "policy"
-        return ""
+            return REASONS.index("policy")
+        return STAYS
+
+
+def stripped(view: TextView, line_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each line begins and ends without the white space around it, int64 [lines]; twice its start where it is empty."""
+    starts, lengths = view.chunks
+    first_chunk = np.searchsorted(starts, line_starts)
+    first, last = line_starts[:-1].copy(), line_starts[:-1].copy()
+    filled = first_chunk[1:] > first_chunk[:-1]
+    first[filled] = starts[first_chunk[:-1][filled]]
+    final = first_chunk[1:][filled] - 1
+    last[filled] = starts[final] + lengths[final]
+    return first, last
+
+
+def spaces_between(starts: np.ndarray, ends: np.ndarray) -> list[tuple[int, int, str]]:
+    some = ends > starts
+    return [(a, b, "white_space") for a, b in zip(starts[some].tolist(), ends[some].tolist(), strict=True)]
 
 
 def trim_ends(text: str, cuts: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
