@@ -70,6 +70,10 @@ def split_blocks(markup: str) -> list[Block]:
     """The blocks of resiliparse's minimal HTML, which an empty line divides."""
     blocks = []
     for raw in markup.split("\n\n"):
+        if "<" not in raw and "&" not in raw:
+            if text := raw.strip():
+                blocks.append(Block("", text, 0.0))
+            continue
         opening = OPENING.match(raw.lstrip())
         linked = sum(len(TAG.sub("", inside).strip()) for inside in ANCHOR.findall(raw)) if "<a" in raw else 0
         text = unescape(TAG.sub("", raw)).strip()
@@ -85,13 +89,14 @@ def clean_blocks(blocks: list[Block]) -> str:
         return "\n\n".join(block.text for block in blocks)
     stop = ending(blocks, kinds)
     kept: list[str] = []
-    for number, (block, kind) in enumerate(zip(blocks[:stop], kinds, strict=False)):
-        following = next((other for other in kinds[number + 1 : stop] if other != "short"), "")
-        if (
-            kind == "good"
-            or (kind == "heading" and following == "good")
-            or (kind == "short" and kept and following in ("good", "heading"))
-        ):
+    following = ""  # the kind of the next block that is not short
+    wanted: list[bool | None] = []  # from the last block to the first; None: only if some block before is kept
+    for kind in reversed(kinds[:stop]):
+        with_text = kind == "good" or (kind == "heading" and following == "good")
+        wanted.append(None if kind == "short" and following in ("good", "heading") else with_text)
+        following = following if kind == "short" else kind
+    for block, choice in zip(blocks, reversed(wanted), strict=False):
+        if choice or (choice is None and kept):
             kept.append(block.text)
     return "\n\n".join(kept)
 

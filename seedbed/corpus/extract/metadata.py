@@ -23,26 +23,35 @@ TITLES = ("og:title", "twitter:title", "dc.title")
 DATES = ("article:published_time", "datepublished", "date", "dc.date", "dcterms.created", "dc.date.issued", "pubdate")
 LICENCES = ("dc.rights", "dcterms.license", "dcterms.rights", "dc.license", "license", "licence", "rights")
 DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?)?")
-BODY = re.compile(r"<body\b", re.IGNORECASE)
+# Patterns that begin with one certain sign are looked for some ten times faster than those that ignore case.
+BODY = re.compile(r"<[bB][oO][dD][yY]\b")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-META = re.compile(r"<meta\s([^>]+)>", re.IGNORECASE)
+META = re.compile(r"<[mM][eE][tT][aA]\s([^>]+)>")
+# What the names that are asked for hold: other tags are not taken apart.
+ASKED = ("title", "date", "publi", "created", "issued", "licen", "rights", "robots", "tdm", "&")
 ATTRIBUTE = re.compile(r"([a-zA-Z:-]{1,40})\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 LINKED_DATA = re.compile(
     r"<script\b[^>]{0,400}?application/ld\+json[^>]{0,400}>(.*?)</script", re.IGNORECASE | re.DOTALL
 )
 HEAD_CHARACTERS = 1 << 17  # where a head without a body's tag is taken to end
 TAG_CHARACTERS = 4096
+LD_TAG_CHARACTERS = 450
 LD_CHARACTERS = 1 << 18  # of JSON-LD: more is a shop's catalogue
 SPACES = re.compile(r"\s+")
 TITLE_CHARACTERS = 300
 
 
 def find_metas(html: str) -> dict[str, str]:
-    """Meta tags of the head by lower-case name, the first of each; those named robots together."""
-    end = BODY.search(html)
-    head = COMMENT.sub("", html[: min(end.start() if end else HEAD_CHARACTERS, HEAD_CHARACTERS)])
+    """Meta tags of the head that are asked for here by lower-case name, the first of each; those named robots together."""
+    end = BODY.search(html, 0, HEAD_CHARACTERS)
+    head = html[: end.start() if end else HEAD_CHARACTERS]
+    if "<!--" in head:
+        head = COMMENT.sub("", head)
     metas: dict[str, str] = {}
     for tag in META.findall(head):
+        lowered = tag.lower()
+        if not any(map(lowered.__contains__, ASKED)):
+            continue
         attributes = read_attributes(tag)
         name = attributes.get("name") or attributes.get("property") or attributes.get("itemprop") or ""
         name, content = name.strip().lower(), attributes.get("content", "").strip()
@@ -61,9 +70,19 @@ def read_attributes(tag: str) -> dict[str, str]:
     return found
 
 
+def linked_data_texts(html: str) -> Iterator[str]:
+    at = html.find("ld+json")
+    while at >= 0:
+        start = html.rfind("<", max(0, at - LD_TAG_CHARACTERS), at)
+        match = LINKED_DATA.match(html, start) if start >= 0 else None
+        if match:
+            yield match[1]
+        at = html.find("ld+json", max(at + 1, match.end() if match else 0))
+
+
 def linked_data(html: str) -> Iterator[dict[str, Any]]:
     """Objects of the page's JSON-LD."""
-    for text in LINKED_DATA.findall(html) if "ld+json" in html else ():
+    for text in linked_data_texts(html):
         if len(text) > LD_CHARACTERS:
             continue
         try:
