@@ -42,14 +42,30 @@ def is_compared(character: str) -> bool:
     return (kind in "LMN" or character.isspace()) and ord(character) <= LAST_CODE
 
 
-@cache
-def character_tables() -> tuple[np.ndarray, np.ndarray]:
-    """By code point up to LAST_CODE: whether it is compared, and a random u64 of its lower case, 0 for white space."""
-    characters = [chr(code) for code in range(LAST_CODE + 1)]
-    lower = np.fromiter((ord(c.lower()[0]) for c in characters), np.uint64, len(characters))
-    values = mix(lower + np.uint64(1))
-    values[np.fromiter(map(str.isspace, characters), bool, len(characters))] = 0
-    return np.fromiter(map(is_compared, characters), bool, len(characters)), values
+UNKNOWN = 2
+
+
+class Characters:
+    """What the signature knows of characters by code point up to LAST_CODE, found when a text first holds them."""
+
+    def __init__(self) -> None:
+        self.kept = np.full(LAST_CODE + 1, UNKNOWN, np.uint8)  # 1: compared
+        self.values = np.zeros(LAST_CODE + 1, np.uint64)  # a random number of its lower case, 0 for white space
+
+    def of_kept(self, codes: np.ndarray) -> np.ndarray:
+        """The values of those of the code points that are compared, u64."""
+        kept = self.kept.take(codes, mode="clip")
+        if len(kept) and int(kept.max()) == UNKNOWN:
+            for code in np.unique(np.minimum(codes[kept == UNKNOWN], LAST_CODE)).tolist():
+                character = chr(code)
+                self.kept[code] = is_compared(character)
+                if not character.isspace():
+                    self.values[code] = mix(np.array([ord(character.lower()[0]) + 1], np.uint64))[0]
+            kept = self.kept.take(codes, mode="clip")
+        return self.values.take(codes[kept.view(bool)])
+
+
+CHARACTERS = Characters()
 
 
 @cache
@@ -83,15 +99,16 @@ def word_hashes(text: str) -> np.ndarray:
     All words of a block at once: running sums of value x ODD^position give each word's as a difference, divided by
     ODD^(its position).
     """
-    kept, values = character_tables()
     found = []
     for block in blocks(text):
         codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")
         if len(codes) and codes.max() >= FIRST_UNSPACED and UNSPACED.search(block):
             spaced = UNSPACED.sub(r" \1 ", block)
             codes = np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), "<u4")
-        characters = values.take(codes[kept.take(codes, mode="clip")])
-        edges = np.flatnonzero(np.diff((characters != 0).view(np.int8), prepend=0, append=0))
+        characters = CHARACTERS.of_kept(codes)
+        filled = np.zeros(len(characters) + 2, bool)  # white space lies around a block
+        np.not_equal(characters, 0, out=filled[1:-1])
+        edges = np.flatnonzero(filled[1:] != filled[:-1])
         starts, ends = edges[::2], edges[1::2]
         sums = np.cumsum(characters * powers(ODD)[: len(characters)], dtype=np.uint64)
         before = np.where(starts > 0, sums[starts - 1], np.uint64(0))

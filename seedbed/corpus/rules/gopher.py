@@ -162,8 +162,8 @@ def most_frequent(view: TextView) -> list[tuple[int, int]]:
             some = keys[suspects]
             order = np.argsort(some)
             ordered = some[order]
-            starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-            sizes = np.diff(starts, prepend=0, append=len(some))
+            starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [len(some)]])
+            sizes = starts[1:] - starts[:-1]
             counts = np.empty(len(some), np.int64)
             counts[order] = np.repeat(sizes, sizes)
             again[suspects[counts > 1]] = True
@@ -238,6 +238,8 @@ def duplicate_places(view: TextView) -> list[list[int]]:
 
 def pass_over(candidates: np.ndarray, hashes: np.ndarray, n: int) -> list[int]:
     places: list[int] = []
+    if not len(candidates):
+        return places
     seen: set[int] = set()
     free = 0
     for place, key in zip(candidates.tolist(), hashes[candidates].tolist(), strict=True):
