@@ -222,13 +222,10 @@ def code_points(text: str) -> np.ndarray:
 
 def spans_of(goes_on: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Starts and lengths, int64 [words], of what is no white space."""
-    bounds = np.flatnonzero(~goes_on)
-    lengths = np.empty(len(bounds), np.int64)
-    if len(bounds):
-        np.subtract(bounds[1:], bounds[:-1], out=lengths[:-1])
-        lengths[-1] = len(bits) - bounds[-1]
-    filled = (bits[bounds] & SPACE) == 0
-    return bounds[filled], lengths[filled]
+    filled = (bits & SPACE) == 0
+    starts = np.greater(filled, goes_on).nonzero()[0]
+    filled[:-1] &= ~goes_on[1:]  # the last character of each
+    return starts, filled.nonzero()[0] + 1 - starts
 
 
 def hash_spans(codes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

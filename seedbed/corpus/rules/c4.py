@@ -88,7 +88,7 @@ class C4:
                 line = text[first[number] : last[number]]
                 reasons[number] = self.judge_phrases(CITATION.sub("", line) if number in cited else line, out)
         kept = np.flatnonzero(reasons == STAYS)
-        tricky = self.find_tricky(view, first, last)
+        tricky = self.find_tricky(view, first, last, kept)
         out.kept = [number for number in kept.tolist() if number not in tricky and number not in cited]
         for number in sorted(tricky | cited.keys()):
             if reasons[number] == STAYS:
@@ -118,12 +118,18 @@ class C4:
         out.cuts = cuts
         return out
 
-    def find_tricky(self, view: TextView, first: np.ndarray, last: np.ndarray) -> set[int]:
-        """Lines with white space that counts as a token."""
-        spaces, text = view.codes[(view.bits & SPACE) != 0], view.text
-        if "  " not in text and not ((spaces != SINGLE) & (spaces != LINE_FEED)).any():
+    def find_tricky(self, view: TextView, first: np.ndarray, last: np.ndarray, kept: np.ndarray) -> set[int]:
+        """Those of the kept lines with white space that counts as a token."""
+        places = np.flatnonzero(view.bits & SPACE)
+        spaces, text = view.codes[places], view.text
+        other = (spaces != SINGLE) & (spaces != LINE_FEED)
+        if "  " in text:
+            other[:-1] |= (places[1:] == places[:-1] + 1) & (spaces[1:] == SINGLE)
+        if not other.any():
             return set()
-        lines = {bisect_right(view.line_starts, match.start()) - 1 for match in TRICKY.finditer(text)}
+        seen = np.zeros(len(first), bool)
+        seen[np.searchsorted(view.line_starts, places[other], "right") - 1] = True
+        lines = kept[seen[kept]].tolist()
         return {number for number in lines if TRICKY.search(text[first[number] : last[number]])}
 
     def judge_lines(self, view: TextView, first: np.ndarray, last: np.ndarray) -> np.ndarray:
