@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 
 import numpy as np
 
@@ -163,11 +164,12 @@ def continue_datatrove(text: str, codes: np.ndarray, bits: np.ndarray) -> np.nda
     goes_on[core[front]] = False
     goes_on[core_end[back]] = False
     if len(hard):
-        first_places = starts[hard].tolist()
-        chunks = [text[start:end] for start, end in zip(first_places, ends[hard].tolist(), strict=True)]
+        places = zip(starts[hard].tolist(), ends[hard].tolist(), strict=True)
         if len(INNER) > MAX_CHUNKS:
             INNER.clear()
-        goes_on[[start + at for start, chunk in zip(first_places, chunks, strict=True) for at in INNER[chunk]]] = False
+        inner = [INNER[text[start:end]] for start, end in places]
+        within = np.fromiter(chain.from_iterable(inner), np.int64)
+        goes_on[np.repeat(starts[hard], np.fromiter(map(len, inner), np.int64, len(inner))) + within] = False
     return goes_on
 
 
