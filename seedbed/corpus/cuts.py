@@ -13,7 +13,7 @@ import numpy as np
 
 from seedbed.corpus.chain import apply_spans
 from seedbed.corpus.dedup import boilerplate, substrings
-from seedbed.corpus.score import SPAN_SCHEMA, append, write_table
+from seedbed.corpus.score import SPAN_SCHEMA, write_table
 from seedbed.corpus.texts import edited_texts
 from seedbed.recipe.curation import DedupConfig
 
@@ -79,15 +79,14 @@ def cut_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Shard function: write the shard's cuts, and to `work` the bytes that they leave of each document."""
     work, parts = Path(task["work"]), task["substring_parts"]
     runs = substrings.cut_words(work, task["shard"], parts, task["first_word"], task["min_words"]) if parts else {}
-    marks: list[list[Any]] = [[] for _ in SPAN_SCHEMA]
+    marks: list[tuple[Any, ...]] = []
     left = []
     for row, text, lines in texts_of(task, work):
         passages = substrings.spans_of(text, runs[row]) if row in runs else []
         for step, spans in (("boilerplate", lines), ("substrings", passages)):
-            for span in spans:
-                append(marks, [row, "", step, span.start, span.end, span.kind, span.replacement])
+            marks += [(row, "", step, s.start, s.end, s.kind, s.replacement) for s in spans]
         text = apply_spans(text, passages)
         left.append(len(text.encode()) if text.strip() else 0)
     np.save(work / f"left-{task['shard']:05d}.npy", np.array(left, np.int64))
     write_table(folder / f"cuts-{task['shard']:05d}.parquet", marks, SPAN_SCHEMA)
-    return {"cuts": len(marks[0])}
+    return {"cuts": len(marks)}

@@ -6,6 +6,7 @@ Of part N of the collected documents come `scored-N.parquet` (a row a document, 
 """
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     dedup = chain.config.dedup
     signatures = hasher(dedup.ngram, dedup.bands, dedup.rows) if dedup.near else None
     keys: list[np.ndarray] = []
-    rows: list[list[Any]] = [[] for _ in schema]
-    marks: list[list[Any]] = [[] for _ in SPAN_SCHEMA]
+    rows: list[list[Any]] = []
+    marks: list[tuple[Any, ...]] = []
     for batch in read_part(Path(task["part"]), ["text", *FACTS]):
         for facts in batch.to_pylist():
             text = normalise.normalise(facts.pop("text"), chain.config.unicode_form)
@@ -126,17 +127,16 @@ def score_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
             if detected is not None and found.scores[detected]:
                 values[COLUMNS.index("language")] = found.scores[detected]
             values += [len(data), xxhash.xxh3_128_digest(data), *found.scores]
-            for step, span in found.spans:
-                mark = [len(rows[0]), facts["id"], step, span.start, span.end, span.kind, span.replacement]
-                append(marks, mark)
-            append(rows, values)
+            name = facts["id"]
+            marks += [(len(rows), name, step, s.start, s.end, s.kind, s.replacement) for step, s in found.spans]
+            rows.append(values)
             if signatures is not None:
                 keys.append(signatures.bands(found.text))
     if signatures is not None:
         write_bands(folder, task["shard"], np.array(keys, np.uint64).reshape(-1, dedup.bands))
     write_table(folder / f"scored-{task['shard']:05d}.parquet", rows, schema)
     write_table(folder / f"spans-{task['shard']:05d}.parquet", marks, SPAN_SCHEMA)
-    return {"documents": len(rows[0]), "spans": len(marks[0])}
+    return {"documents": len(rows), "spans": len(marks)}
 
 
 def signature_config(config: DedupConfig) -> list[int] | None:
@@ -144,12 +144,8 @@ def signature_config(config: DedupConfig) -> list[int] | None:
     return [signature.VERSION, config.ngram, config.bands, config.rows] if config.near else None
 
 
-def append(columns: list[list[Any]], values: list[Any]) -> None:
-    for column, value in zip(columns, values, strict=True):
-        column.append(value)
-
-
-def write_table(path: Path, columns: list[list[Any]], schema: pa.Schema) -> None:
+def write_table(path: Path, rows: Sequence[Sequence[Any]], schema: pa.Schema) -> None:
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
 

@@ -36,6 +36,7 @@ LINKED_DATA = re.compile(
 HEAD_CHARACTERS = 1 << 17  # where a head without a body's tag is taken to end
 TAG_CHARACTERS = 4096
 LD_TAG_CHARACTERS = 450
+LD_ASKED = ("datePublished", "dateCreated", "license")
 LD_CHARACTERS = 1 << 18  # of JSON-LD: more is a shop's catalogue
 SPACES = re.compile(r"\s+")
 TITLE_CHARACTERS = 300
@@ -83,7 +84,7 @@ def linked_data_texts(html: str) -> Iterator[str]:
 def linked_data(html: str) -> Iterator[dict[str, Any]]:
     """Objects of the page's JSON-LD."""
     for text in linked_data_texts(html):
-        if len(text) > LD_CHARACTERS:
+        if len(text) > LD_CHARACTERS or not any(map(text.__contains__, LD_ASKED)):
             continue
         try:
             value = json.loads(text, strict=False)
