@@ -221,7 +221,9 @@ def next_frame(queue: ByteQueue, position: Position, limit: int, plain_size: int
     for left in queue.later_members():
         if left < len(header) + length and starts_record(queue, left):
             queue.skip(left)
-            return Gap(position, left, f"a record of {length} bytes that ends with its member, after {left - len(header)}")
+            return Gap(
+                position, left, f"a record of {length} bytes that ends with its member, after {left - len(header)}"
+            )
     if not whole:
         if queue.damage:
             return None

@@ -22,7 +22,9 @@ def prepare(small_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[...
     def make(changes: dict[str, Any] | None = None) -> Prepared:
         recipe = small_recipe(changes)
         folder = run_pipeline(recipe, tmp_path / "data", lambda event: None, last="measure")
-        outputs = {name: load_output(folder.stage_path(name)) for name in STAGE_NAMES[: STAGE_NAMES.index("measure") + 1]}
+        outputs = {
+            name: load_output(folder.stage_path(name)) for name in STAGE_NAMES[: STAGE_NAMES.index("measure") + 1]
+        }
         return Prepared(apply_measured(recipe, outputs["measure"].summary), outputs, tmp_path, [])  # type: ignore[union-attr]
 
     return make
