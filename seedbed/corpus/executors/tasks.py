@@ -1,19 +1,22 @@
 """Tasks with marks: which are done, running the others through an executor, and their results in order."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from seedbed.errors import InputError, SeedbedError
-from seedbed.files import read_json, sha256_json, write_json
+from seedbed.files import read_json, sha256_json, sync, write_json
 
 EXECUTORS = ("local", "ray", "slurm")
 DEATHS_OF_A_TASK = 2  # workers that may die with a task in hand; one more, and it counts as the task's fault
 LOOK_SECONDS = 0.5  # how often a wish to stop is looked for
 SMALL_BYTES = 4 << 20  # starting two workers takes about a second, their imports included; curating this about as long
+CLOCK_STEP_NS = 2_000_000_000  # file times are rounded by up to this (FAT: 2 s)
 MARKS = "checkpoints/tasks"  # beneath a stage's folder: `checkpoints` is no part of its output
 Task = dict[str, Any]
 ShardFunction = Callable[[Task, Path], dict[str, Any]]
@@ -49,8 +52,18 @@ def mark_path(folder: Path, function: str, number: int) -> Path:
 
 
 def do_task(function: str, number: int, task: Task, folder: Path) -> int:
-    """Run one task here and leave its mark: the result, and a digest of what was asked."""
+    """Run one task here and leave its mark: the result, and a digest of what was asked.
+
+    What the task wrote reaches the disk first: after a power cut a mark must not stand beside half a file.
+    """
+    before = time.time_ns() - CLOCK_STEP_NS
     result = load_function(function)(task, folder)
+    with os.scandir(folder) as entries:
+        written = [Path(entry) for entry in entries if entry.is_file() and entry.stat().st_mtime_ns >= before]
+    for file in written:
+        with suppress(FileNotFoundError):  # another worker's file, renamed into place since
+            sync(file)
+    sync(folder)
     path = mark_path(folder, function, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"task": sha256_json(task), "result": result})

@@ -14,6 +14,7 @@ import pytest
 from seedbed.corpus.executors import Execution, close_executors, run_tasks
 from seedbed.corpus.executors.slurm import Slurm
 from seedbed.errors import InputError, Interrupted, SeedbedError
+from seedbed.files import write_json
 
 
 def shout(task: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -69,6 +70,21 @@ def test_what_has_a_mark_is_not_done_again_and_a_changed_task_is(tmp_path: Path,
     run_tasks(f"{here}:shout", TASKS[:3], tmp_path)
     run_tasks(f"{here}:shout", [*TASKS[:2], {"name": "other"}, *TASKS[3:]], tmp_path)
     assert (tmp_path / "log").read_text().split() == ["a", "b", "c", "other", "dd", "e"]
+
+
+def test_what_a_task_wrote_is_on_the_disk_before_its_mark(
+    tmp_path: Path, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr("seedbed.corpus.executors.tasks.sync", lambda path: synced.append(path.name))
+
+    def write_mark(path: Path, value: Any) -> None:
+        assert {"a.txt", "log"} <= set(synced) and synced[-1] == tmp_path.name
+        write_json(path, value)
+
+    monkeypatch.setattr("seedbed.corpus.executors.tasks.write_json", write_mark)
+    run_tasks(f"{here}:shout", TASKS[:1], tmp_path)
+    assert synced
 
 
 def test_a_stop_between_tasks_keeps_what_is_done(tmp_path: Path, here: str) -> None:
