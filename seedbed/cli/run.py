@@ -59,17 +59,8 @@ def run(
 
         show_intended(*asked_for(recipe, out, settings, minutes, size, corpus), json)
         return
-    execute(
-        "evaluate",
-        recipe,
-        out,
-        settings,
-        minutes,
-        size,
-        corpus,
-        json,
-        make_execution(executor, workers, executor_options),
-    )
+    execution = make_execution(executor, workers, executor_options)
+    execute("evaluate", asked_for(recipe, out, settings, minutes, size, corpus), json, execution)
 
 
 def with_layout(settings: list[str] | None, parallel: str | None) -> list[str]:
@@ -109,17 +100,8 @@ def asked_for(
     return recipe, out or Path("runs") / recipe.name
 
 
-def execute(
-    last: str,
-    recipe_name: str | None,
-    out: Path | None,
-    settings: list[str] | None,
-    minutes: float | None,
-    size: str | None,
-    corpus: Path | None,
-    json: bool,
-    execution: "Execution",
-) -> None:
+def execute(last: str, asked: "tuple[Recipe, Path]", json: bool, execution: "Execution") -> None:
+    """Run what was asked for up to the stage `last`, or say that it is done."""
     import sys
 
     from seedbed.cli.show import show_finished
@@ -127,7 +109,7 @@ def execute(
     from seedbed.run.pipeline import outputs_up_to, run_pipeline
     from seedbed.run.progress import make_progress
 
-    recipe, path = asked_for(recipe_name, out, settings, minutes, size, corpus)
+    recipe, path = asked
     if (path / "run.json").is_file() and (path / "report.html").is_file():
         folder = RunFolder.for_recipe(path, recipe)
         if outputs_up_to(folder, recipe, last) is not None:
@@ -159,17 +141,8 @@ def stage_verbs() -> list[Callable[..., None]]:
             json: JsonOption = False,
         ) -> None:
             settings = with_layout(settings, parallel)
-            execute(
-                name,
-                recipe,
-                out,
-                settings,
-                minutes,
-                size,
-                corpus,
-                json,
-                make_execution(executor, workers, executor_options),
-            )
+            execution = make_execution(executor, workers, executor_options)
+            execute(name, asked_for(recipe, out, settings, minutes, size, corpus), json, execution)
 
         command.__name__ = name
         command.__doc__ = f"Run a recipe up to its stage `{name}`."
