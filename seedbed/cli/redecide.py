@@ -28,6 +28,8 @@ def redecide(
     start = time.monotonic()
     decider = Redecider.of(run)
     found = decider.ask(settings)
+    if decider.cuts:
+        found = decider.with_cuts(found)
     answer = redecided_json(found, decider, shown) if json else redecided_text(found, decider, shown)
     seconds = time.monotonic() - start
     print(dumps(answer, ensure_ascii=False) if json else answer)
@@ -40,6 +42,8 @@ def redecide(
         finally:
             listener.close()
         print(f"{run}: curated anew; go on with `seedbed run --out {run}`", file=sys.stderr)
+    elif not json and not found.verdicts()["kept"][1]:
+        print("\nWith this no document would be kept: choose another threshold.")
     elif not json:
         again = join(
             ["seedbed", "corpus", "redecide", str(run), *(p for s in settings for p in ("--set", s)), "--write"]

@@ -4,6 +4,7 @@ Deciding reads no text (`decide.py`); writing repeats the edits that scoring rec
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from seedbed.corpus import normalise
 from seedbed.corpus.chain import apply_steps
-from seedbed.corpus.cuts import find_cuts
+from seedbed.corpus.cuts import Run, find_cuts
 from seedbed.corpus.decide import (
     ALL_CUT,
     EMPTY,
@@ -33,7 +34,7 @@ from seedbed.corpus.decisions import DecisionBook, decision_batches
 from seedbed.corpus.decontaminate.index import open_index
 from seedbed.corpus.decontaminate.report import FILE as CONTAMINATION
 from seedbed.corpus.decontaminate.report import contamination_report, places_of_run
-from seedbed.corpus.dedup.index import document_ids, open_run
+from seedbed.corpus.dedup.index import FinishedRun, document_ids, open_run
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.rules import decontaminate
 from seedbed.corpus.score import PACKED, read_spans
@@ -41,6 +42,7 @@ from seedbed.corpus.store import DocumentWriter, document_parts, read_part
 from seedbed.corpus.yields import COLUMNS, sum_yields, totals
 from seedbed.errors import InputError, SeedbedError
 from seedbed.files import write_json
+from seedbed.recipe.curation import DedupConfig
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import CHECKPOINTS, Stage, StageContext
 
@@ -68,11 +70,11 @@ def run_curate(context: StageContext) -> dict[str, Any]:
         corpus = recipe.corpus
         texts = hold_out(decided, ledger, recipe.seed, corpus.held_out_fraction, corpus.held_out_max_bytes)
         require_two_texts(texts, decided, ledger)
+    runs = [open_run(run, None) for run in recipe.curate.dedup.against]
     if recipe.curate.dedup.boilerplate or recipe.curate.dedup.substrings:
-        cut_repeats(context, ledger, decided)
+        cut_repeats(context, ledger, decided, runs)
         if recipe.corpus.sources:
             require_training_text(decided, ledger)
-    runs = [open_run(run, None) for run in recipe.curate.dedup.against]
     book = DecisionBook(ledger, decided, lambda documents: document_ids(runs, documents))
     book.write(context.path, sorted(collect.path.glob("quarantine*.parquet")))
     yields = sum_yields(decision_batches(context.path, COLUMNS))
@@ -149,31 +151,50 @@ def write_contamination(context: StageContext) -> None:
     write_json(context.path / CONTAMINATION, report)
 
 
-def shard_tasks(context: StageContext) -> list[dict[str, Any]]:
+def shard_tasks(collected: Path, scored: Path, unicode_form: str) -> list[dict[str, Any]]:
     """A task a shard: where its documents and their spans are."""
     return [
         {
             "part": str(part),
-            "spans": str(context.inputs["score"].path / f"spans-{n:05d}.parquet"),
+            "spans": str(scored / f"spans-{n:05d}.parquet"),
             "shard": n,
-            "unicode_form": context.recipe.curate.unicode_form,
+            "unicode_form": unicode_form,
             "bytes": part.stat().st_size * PACKED,
             "what": str(part),
         }
-        for n, part in enumerate(document_parts(context.inputs["collect"].path))
+        for n, part in enumerate(document_parts(collected))
     ]
 
 
-def cut_repeats(context: StageContext, ledger: Ledger, decided: Decided) -> None:
-    """Find what of the kept documents repeats others. Documents of which nothing is left are removed."""
+def own_tasks(context: StageContext) -> list[dict[str, Any]]:
+    collected, scored = context.inputs["collect"].path, context.inputs["score"].path
+    return shard_tasks(collected, scored, context.recipe.curate.unicode_form)
+
+
+def cut_repeats(context: StageContext, ledger: Ledger, decided: Decided, earlier: Sequence[FinishedRun]) -> None:
+    """Find what of the kept documents repeats others, and write it beside them."""
 
     def run(function: str, tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
         return run_tasks(function, tasks, folder, context.execution, check_stop=context.check_stop)
 
+    work, dedup = context.path / CHECKPOINTS / "cuts", context.recipe.curate.dedup
+    cut_decided(ledger, decided, own_tasks(context), earlier, dedup, work, context.path, run)
+
+
+def cut_decided(
+    ledger: Ledger,
+    decided: Decided,
+    tasks: list[dict[str, Any]],
+    earlier: Sequence[FinishedRun],
+    dedup: DedupConfig,
+    work: Path,
+    out: Path,
+    run: Run,
+) -> None:
+    """Take from what was decided what repeats other documents; of which nothing is left are removed. The cuts go to `out`."""
     taking_part = (decided.verdict == KEPT) & (ledger.named == 0)
     rows = [np.flatnonzero(taking_part[a:b]) for a, b in pairwise(ledger.starts.tolist())]
-    work = context.path / CHECKPOINTS / "cuts"
-    left = find_cuts(shard_tasks(context), rows, context.recipe.curate.dedup, work, context.path, run)
+    left = find_cuts(tasks, rows, earlier, dedup, work, out, run)
     decided.num_bytes[taking_part] = np.concatenate(left)
     emptied = taking_part & (decided.num_bytes == 0)
     decided.verdict[emptied] = REMOVED
@@ -182,7 +203,7 @@ def cut_repeats(context: StageContext, ledger: Ledger, decided: Decided) -> None
 
 def write_kept(context: StageContext, book: "DecisionBook") -> None:
     """The kept documents of every shard, by the executor."""
-    tasks = [task | {"kept": book.digest(n)} for n, task in enumerate(shard_tasks(context))]
+    tasks = [task | {"kept": book.digest(n)} for n, task in enumerate(own_tasks(context))]
     total, done = sum(task["bytes"] for task in tasks), 0
     kept = removed = 0
 

@@ -1,24 +1,30 @@
 """Deciding anew from stored scores: what other thresholds would keep, without reading a word of text.
 
 The table of scores is read once and held (about 40 bytes a document); after that an answer takes as long as reading the
-columns of the changed rules, and for the same rules again not even that.
+columns of the changed rules, and for the same rules again not even that. Where the recipe cuts what repeats, texts have to be
+read to know what would be cut: `with_cuts` does it, and takes as long as it takes in a run.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seedbed.corpus.chain import Judgement, judgements
-from seedbed.corpus.curate import cause_name
+from seedbed.corpus.curate import cause_name, cut_decided, shard_tasks
 from seedbed.corpus.decide import (
+    ALL_CUT,
     KEPT,
+    OTHER_CAUSES,
+    REMOVED,
     Compared,
     Decided,
     Ledger,
@@ -28,7 +34,9 @@ from seedbed.corpus.decide import (
     read_ledger,
     scored_parts,
 )
-from seedbed.corpus.decisions import VERDICTS
+from seedbed.corpus.decisions import VERDICTS, decision_batches
+from seedbed.corpus.dedup.index import open_run
+from seedbed.corpus.executors import close_executors, run_tasks
 from seedbed.errors import InputError
 from seedbed.recipe.curation import STEPS, CurateConfig, overlay
 from seedbed.recipe.resolve import check_keys, parse_setting, validate
@@ -59,8 +67,8 @@ class Redecided:
         return {name: (counts[0][at], counts[1][at]) for at, name in enumerate(VERDICTS[:3])}
 
     def kept_bytes(self) -> tuple[int, int]:
-        sizes = self.ledger.num_bytes
-        return tuple(int(sizes[decided.verdict == KEPT].sum()) for decided in (self.before, self.after))  # type: ignore[return-value]
+        before, after = (int(d.num_bytes[d.verdict == KEPT].sum()) for d in (self.before, self.after))
+        return before, after
 
     def rules(self) -> dict[str, tuple[int, int]]:
         """Documents that each rule took, before and after, in the order the rules are asked."""
@@ -79,8 +87,10 @@ class Redecided:
 class Redecider:
     """A run's scores, ready to be held against other thresholds."""
 
-    def __init__(self, parts: list[Path], compared: Compared, recipe: Recipe) -> None:
+    def __init__(self, parts: list[Path], compared: Compared, recipe: Recipe, folder: RunFolder | None = None) -> None:
+        """`folder`: the run's, which only `with_cuts` needs."""
         self.recipe = recipe
+        self.folder = folder
         self.compared = compared
         self.ledger = read_ledger(parts, recipe.curate)
         self.before = decide(self.ledger, recipe.curate, compared)
@@ -91,7 +101,7 @@ class Redecider:
         folder = RunFolder.existing(run)
         folder.stage_path("curate")  # which says what to do where it is not finished
         compared = read_compared(folder.stage_path("compare"))
-        return cls(scored_parts(folder.stage_path("score")), compared, folder.recipe())
+        return cls(scored_parts(folder.stage_path("score")), compared, folder.recipe(), folder)
 
     def ask(self, settings: Iterable[str]) -> Redecided:
         """What the recipe with these `GROUP.RULE=VALUE` would decide. Raises InputError for what is no threshold."""
@@ -101,6 +111,40 @@ class Redecider:
         ledger = replace(self.ledger, failed=failed, rules=rules)
         changed = differences(self.recipe.curate.model_dump(), recipe.curate.model_dump())
         return Redecided(recipe, changed, ledger, self.before, decide(ledger, recipe.curate, self.compared))
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the recipe cuts from kept documents what repeats others."""
+        return self.recipe.curate.dedup.boilerplate or self.recipe.curate.dedup.substrings
+
+    def with_cuts(self, found: Redecided) -> Redecided:
+        """The same with what is cut of the documents that each side keeps: before as it was written, after as it would be.
+
+        Reads the texts that would be kept; intermediate files go to the system's folder for temporary ones.
+        """
+        assert self.folder is not None
+        collected, scored, curated = (self.folder.stage_path(name) for name in ("collect", "score", "curate"))
+        before, after = (replace(d, **copies(d)) for d in (found.before, found.after))
+        rows = [
+            pa.Table.from_batches(decision_batches(curated, ["verdict", "bytes_out"], n))
+            for n in range(len(found.ledger.shards))
+        ]
+        written = pa.concat_tables(rows)
+        kept = pc.equal(written.column("verdict"), "kept").to_numpy()
+        before.cause[(before.verdict == KEPT) & ~kept] = len(found.ledger.rules) + OTHER_CAUSES.index(ALL_CUT)
+        before.verdict[(before.verdict == KEPT) & ~kept] = REMOVED
+        before.num_bytes[kept] = written.column("bytes_out").to_numpy()[kept]
+        curate = found.recipe.curate
+        tasks = shard_tasks(collected, scored, curate.unicode_form)
+        earlier = [open_run(run, None) for run in curate.dedup.against]
+        with TemporaryDirectory(prefix="seedbed-redecide-") as name:
+            work, out = Path(name) / "work", Path(name) / "cuts"
+            out.mkdir()
+            try:
+                cut_decided(found.ledger, after, tasks, earlier, curate.dedup, work, out, run_tasks)
+            finally:
+                close_executors()
+        return replace(found, before=before, after=after)
 
     def failures(self, rules: list[Judgement]) -> NDArray[np.int16]:
         """The first rule that each document fails: of the unchanged rules as held, and of the changed ones."""
@@ -140,6 +184,11 @@ class Redecider:
             for shard, here in rows_by_shard(self.ledger, rows)
             for name in take(self.ledger.shards[shard], "id", here)
         ]
+
+
+def copies(decided: Decided) -> dict[str, Any]:
+    """Own copies of the arrays that cutting changes."""
+    return {name: getattr(decided, name).copy() for name in ("verdict", "cause", "num_bytes")}
 
 
 def off(rule: Judgement) -> Judgement:

@@ -73,6 +73,32 @@ def test_similar_documents_are_merged_anew(texts: list[str], curate: Any) -> Non
         assert (old, new) == (before.curate.summary[verdict], after.curate.summary[verdict])
 
 
+@pytest.mark.parametrize("settings", [["basic.min_characters=420"], ["basic.min_characters=30"], ["dedup.exact=false"]])
+def test_the_preview_counts_cuts_as_the_run_then_makes_them(texts: list[str], curate: Any, settings: list[str]) -> None:
+    """Who is kept decides whose passages came before: here two thirds of the texts end as others do."""
+    folder = Path(texts[0])
+    for number in range(0, 30, 3):
+        ending = " ".join(f"{word}{number % 4}" for word in "abcdefghijklm")
+        path = folder / f"{number:02d}.txt"
+        path.write_text(f"{path.read_text()}\n{ending}\n")
+    (folder / "ending.txt").write_text(" ".join(f"{word}0" for word in "abcdefghijklm") + "\n")
+    dedup = {"substrings": True, "substring_words": 12}
+    before = curate(texts, seed=3, dedup=dedup, basic={"min_words": 5})
+    decider = Redecider.of(before.folder.path)
+    found = decider.with_cuts(decider.ask(settings))
+    after = curate(texts, seed=3, **found.recipe.curate.model_dump())
+    assert found.kept_bytes() == (before.curate.summary["bytes_kept"], after.curate.summary["bytes_kept"])
+    for verdict, counts in found.verdicts().items():
+        assert counts == (before.curate.summary[verdict], after.curate.summary[verdict])
+    for side, done in enumerate((before, after)):
+        lost = [row["rule"] for row in done.decisions.values() if row["verdict"] in ("removed", "merged")]
+        rules = {name: counts[side] for name, counts in found.rules().items() if counts[side]}
+        assert rules == {name: lost.count(name) for name in set(lost)}
+        cut = sum(row["bytes_text"] - row["bytes_out"] for row in done.decisions.values() if row["verdict"] == "kept")
+        assert cut > 0
+    assert ("all_cut" in found.rules()) == (settings != ["basic.min_characters=420"])
+
+
 def test_asking_twice_gives_the_same_as_asking_once(texts: list[str], curate: Any) -> None:
     path = curate(texts).folder.path
     decider = Redecider.of(path)
@@ -113,6 +139,14 @@ def test_the_answer_names_what_changes_and_how_to_make_it_so(
     answer = json.loads(capsys.readouterr().out)
     assert answer["verdicts"]["kept"]["after"] - answer["verdicts"]["kept"]["before"] == answer["gained"]["documents"]
     assert len(answer["gained"]["ids"]) == min(3, answer["gained"]["documents"])
+
+
+def test_a_threshold_that_keeps_nothing_is_no_advice(
+    texts: list[str], curate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    redecide(curate(texts).folder.path, ["basic.min_characters=100000"])
+    shown = capsys.readouterr().out
+    assert "no document would be kept" in shown and "--write" not in shown
 
 
 def test_write_curates_the_run_anew(finished_run: Any, capsys: pytest.CaptureFixture[str]) -> None:

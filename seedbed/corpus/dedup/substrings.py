@@ -7,7 +7,8 @@ a repeated window of `min_words`. So all windows are hashed to 128 bits and sort
 bounded by the part, and parts run in parallel, where a suffix array wants all the text and some eight bytes a character at once.
 
 The first occurrence of every window stays whole; words of later ones are cut, unless they are part of the first occurrence of
-another window. Occurrences come in the order of shards and documents.
+another window. Occurrences come in the order of shards and documents. What earlier runs kept comes before all of it; of its
+windows only those are stored that pass a filter of this run's.
 """
 
 import re
@@ -27,6 +28,8 @@ KIND = "substring"
 PART_WINDOWS = 2 << 20  # windows of a part, on average: some 250 MB while they are sorted
 BATCH_WORDS = 1 << 20  # hashed at a time
 REMEMBERED_WORDS = 500_000
+FILTER_BITS_EACH = 16  # of a window: one foreign window in 16 passes
+MAX_FILTER_BITS = 1 << 31  # 256 MB, mapped; beyond 134 million windows more foreign ones pass, which costs disk alone
 ONE_CHARACTER = UNSPACED.pattern.strip("()[]")
 WORD = re.compile(r"\S+")
 WORD_OR_CHARACTER = re.compile(rf"[{ONE_CHARACTER}]|[^\s{ONE_CHARACTER}]+")
@@ -68,8 +71,28 @@ def window_hashes(words: np.ndarray, width: int) -> np.ndarray:
     return hashes
 
 
-def hash_windows(documents: Iterable[tuple[int, str]], shard: int, folder: Path, min_words: int) -> dict[str, int]:
-    """Hash every window of a shard's documents, given as (row, text) in order.
+def make_filter(folder: Path, shards: int) -> None:
+    """Write `filter.npy` of the windows of the first `shards`: bits (a power of two of them), set where keys' high bits point."""
+    keys = [np.load(folder / f"windows-{shard:05d}.npy", mmap_mode="r")[0] for shard in range(shards)]
+    wanted = FILTER_BITS_EACH * max(1, sum(map(len, keys)))
+    bits = np.zeros(min(1 << (wanted - 1).bit_length(), MAX_FILTER_BITS) // 8, np.uint8)
+    for of_shard in keys:
+        for start in range(0, len(of_shard), PART_WINDOWS):
+            byte, bit = slots(of_shard[start : start + PART_WINDOWS], bits)
+            np.bitwise_or.at(bits, byte, bit)
+    np.save(folder / "filter.npy", bits)
+
+
+def slots(keys: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(byte of the filter, bit of it) of each key."""
+    slot = keys >> np.uint64(64 - (8 * len(bits) - 1).bit_length())
+    return (slot >> np.uint64(3)).astype(np.int64), np.left_shift(np.uint8(1), (slot & np.uint64(7)).astype(np.uint8))
+
+
+def hash_windows(
+    documents: Iterable[tuple[int, str]], shard: int, folder: Path, min_words: int, filtered: bool = False
+) -> dict[str, int]:
+    """Hash every window of a shard's documents, given as (row, text) in order; `filtered`: those alone that pass `filter.npy`.
 
     Writes `windows-N.npy` u64 [3, windows]: key, second half of the hash, number of the window's first word in the shard; in
     order of keys. `words-N.npy` int64 [documents, 2]: row and number of words.
@@ -77,13 +100,18 @@ def hash_windows(documents: Iterable[tuple[int, str]], shard: int, folder: Path,
     found: list[np.ndarray] = []
     counts: list[tuple[int, int]] = []
     vocabulary, batch, before = WordHashes(), [], 0  # type: WordHashes, list[str], int
+    bits = np.load(folder / "filter.npy", mmap_mode="r") if filtered else None
 
     def flush(lengths: list[int]) -> None:
         nonlocal vocabulary, batch, before
         hashes = vocabulary.of(batch)
         halves = [window_hashes(np.ascontiguousarray(half), min_words) for half in hashes.T]
         ends = np.repeat(np.cumsum(lengths), lengths)[: len(halves[0])]  # of the document that a window begins in
-        places = np.flatnonzero(np.arange(len(halves[0])) + min_words <= ends)
+        inside = np.arange(len(halves[0])) + min_words <= ends
+        if bits is not None:
+            byte, bit = slots(halves[0], bits)
+            inside &= (bits[byte] & bit) != 0
+        places = np.flatnonzero(inside)
         found.append(np.stack([halves[0][places], halves[1][places], (places + before).astype(np.uint64)]))
         before, batch = before + len(batch), []
         if len(vocabulary) > REMEMBERED_WORDS:

@@ -169,3 +169,34 @@ def test_what_a_site_repeats_and_passages_that_came_before_are_cut(tmp_path: Pat
         key: len(row["text"].encode()) for key, row in documents.items()
     }
     assert done.curate.summary["bytes_kept"] == sum(len(row["text"].encode()) for row in documents.values())
+
+
+def test_a_later_crawl_loses_passages_and_lines_that_an_earlier_run_kept(tmp_path: Path, curate: Any) -> None:
+    rng = random.Random(8)
+    passage, removed = " ".join(article(rng, 60)), " ".join(article(rng, 60))
+
+    def crawl(name: str, pages: range, texts: list[str]) -> str:
+        rows = [
+            {
+                "url": f"https://site.org/{n}",
+                "text": f"Home | News | Contact\n{as_text(article(rng))}All rights reserved.\n",
+            }
+            for n in pages
+        ]
+        rows += [{"url": "", "text": text} for text in texts]
+        (tmp_path / name).write_text("\n".join(json.dumps(row) for row in rows))
+        return str(tmp_path / name)
+
+    cutting = {"boilerplate": True, "substrings": True}
+    first = crawl("first.jsonl", range(8), [f"{as_text(article(rng))}\n{passage}\n", f"{removed} {'0 # ' * 400}"])
+    later = crawl("later.jsonl", range(8, 14), [f"Before it.\n{passage}\nBehind it {as_text(article(rng))}", removed])
+    old = curate([first], dedup=cutting)
+    assert sum(row["verdict"] == "removed" for row in old.decisions.values()) == 1
+    assert sum("Home" in row["text"] for row in old.documents.values()) == 8  # eight pages are too few to tell
+    alone = curate([later], dedup=cutting).documents.values()
+    assert sum("Home" in row["text"] or passage in row["text"] for row in alone) == 7
+    new = curate([later], dedup=cutting | {"against": [str(old.folder.path)]})
+    texts = [row["text"] for row in new.documents.values()]
+    assert not any("Home" in text or "rights" in text or passage in text for text in texts)
+    assert sum(text.startswith("Before it.\nBehind it ") for text in texts) == 1
+    assert removed in texts  # the earlier run did not keep it

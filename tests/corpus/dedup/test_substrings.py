@@ -13,6 +13,7 @@ from seedbed.corpus.dedup.substrings import (
     cut_words,
     find_repeats,
     hash_windows,
+    make_filter,
     spans_of,
     split_words,
     window_hashes,
@@ -36,6 +37,17 @@ def cut(texts, min_words, folder, shards=1, parts=1):
         for shard in range(shards)
         for row, runs in cut_words(folder, shard, parts, starts[shard], min_words).items()
     }
+
+
+def cut_against(known, texts, min_words, folder, parts=1):
+    """The same where `known` are of an earlier run: they come first, and of their windows a filter lets through what it must."""
+    folder.mkdir(exist_ok=True)
+    own = hash_windows(enumerate(texts), 0, folder, min_words)
+    make_filter(folder, 1)
+    before = hash_windows(enumerate(known), 1, folder, min_words, filtered=True)
+    for part in range(parts):
+        find_repeats({"part": part, "parts": parts, "starts": [before["words"], 0]}, folder)
+    return cut_words(folder, 0, parts, before["words"], min_words), own, before
 
 
 def plain_cut(texts, min_words):
@@ -69,6 +81,28 @@ def plain_cut(texts, min_words):
 def test_the_words_cut_are_those_of_comparing_everything(tmp_path_factory, texts, min_words, shards, parts):
     folder = tmp_path_factory.mktemp("substrings")
     assert cut(texts, min_words, folder, shards, parts) == plain_cut(texts, min_words)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.text(alphabet="ab ", max_size=40), max_size=4),
+    st.lists(st.text(alphabet="ab ", max_size=40), min_size=1, max_size=4),
+    st.integers(1, 7),
+    st.integers(1, 3),
+)
+def test_what_an_earlier_run_kept_comes_first(tmp_path_factory, known, texts, min_words, parts):
+    runs, _, _ = cut_against(known, texts, min_words, tmp_path_factory.mktemp("against"), parts)
+    whole = plain_cut(known + texts, min_words)
+    assert runs == {number - len(known): found for number, found in whole.items() if number >= len(known)}
+
+
+def test_of_an_earlier_run_only_windows_that_may_be_here_too_are_stored(tmp_path):
+    rng = random.Random(3)
+    known = [" ".join(f"{rng.randrange(10**6)}" for _ in range(5000)) for _ in range(20)]
+    texts = [" ".join(known[n].split()[200:300]) + f" end {n}" for n in range(20)]
+    runs, own, before = cut_against(known, texts, 50, tmp_path)
+    assert runs == {n: [(0, 100)] for n in range(20)}
+    assert own["windows"] <= before["windows"] < own["windows"] + 20 * 5000 / 8
 
 
 def test_batches_change_nothing(tmp_path, monkeypatch):
