@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from seedbed.corpus import normalise
 from seedbed.corpus.decontaminate import items, words
 from seedbed.corpus.decontaminate.hashes import run_hashes
-from seedbed.corpus.decontaminate.items import Item, read_items, set_files
+from seedbed.corpus.decontaminate.items import Item
+from seedbed.corpus.decontaminate.sets import read_items, set_files
 from seedbed.errors import InputError
 from seedbed.files import publish_folder, read_json, sha256_file, sha256_json, write_json
 

@@ -4,11 +4,14 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.corpus.decontaminate.items import Item, item_of, read_items, set_files
+from seedbed.corpus.decontaminate.items import Item, item_of
+from seedbed.corpus.decontaminate.sets import read_items, set_files
 from seedbed.errors import InputError
 
 BUNDLE = Path(__file__).parents[4] / "shared" / "data" / "evals" / "evals_bundle.tar.xz"
@@ -44,6 +47,19 @@ def parts(record: dict[str, Any]) -> tuple[str, str, list[str]]:
         ({"sentence_good": "Who left?", "sentence_bad": "Left who was it?"}, ("left who was it", "", ["who left"])),
         ({"text": {"en": ["Ein Satz."]}}, ("ein satz", "", [])),
         ({"query": "Q: One?", "choices": ["a"], "gold": 7}, ("one", "", ["a"])),
+        (  # AI2's ARC, CommonsenseQA and OpenBookQA
+            {"question": "Which?", "choices": {"text": ["dry", "wet"], "label": ["A", "B"]}, "answerKey": "B"},
+            ("which", "wet", ["dry"]),
+        ),
+        ({"sentence": "The _ fell.", "option1": "cup", "option2": "tea", "answer": "2"}, ("the fell", "tea", ["cup"])),
+        ({"goal": "Open it", "sol1": "push", "sol2": "pull", "label": 0}, ("open it", "push", ["pull"])),
+        ({"premise": "It rained.", "choice1": "dry", "choice2": "wet", "label": 1}, ("it rained", "wet", ["dry"])),
+        ({"ctx": "She", "endings": ["sat.", "ran."], "label": "1"}, ("she", "ran", ["sat"])),
+        ({"question": "Which?", "choices": ["dry", "wet"], "answer": 1}, ("which", "wet", ["dry"])),
+        ({"question": "Which?", "options": ["dry", "wet"], "answer": "A"}, ("which", "dry", ["wet"])),
+        ({"question": "Who?", "answer": {"value": "Ann", "aliases": ["Anna"]}}, ("who", "", ["ann", "anna"])),
+        ({"context": "Who?", "answer": "Ann", "aliases": ["Ann", "Anna"]}, ("who", "ann", ["ann", "anna"])),
+        ({"text": "One two three."}, ("one two three", "", [])),
     ],
 )  # fmt: skip
 def test_question_and_answer_by_the_fields_names(record: dict[str, Any], expected: tuple[str, str, list[str]]) -> None:
@@ -63,6 +79,19 @@ def test_mmlus_csv_and_packed_lines_are_read(tmp_path: Path) -> None:
     assert [item.number for item in read_items(packed)] == [2]
 
 
+def test_parquet_text_and_csv_with_a_header_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"question": ["One?", "Two?"], "answer": ["a", "b"], "n": [1, 2]}), tmp_path / "x.parquet")
+    assert [item.main for item in read_items(tmp_path / "x.parquet")] == [["one", "a"], ["two", "b"]]
+    (tmp_path / "wiki.txt").write_text(" \n = A title = \n\n Some text . \n")
+    assert [(item.number, item.main) for item in read_items(tmp_path / "wiki.txt")] == [
+        (2, ["a", "title"]),
+        (4, ["some", "text"]),
+    ]
+    (tmp_path / "x.csv").write_text('id,prompt,target\n7,"Who,\nthen?",Ann\n')
+    [item] = read_items(tmp_path / "x.csv")
+    assert item == Item(2, ["who", "then", "ann"], 2, [["7"]])
+
+
 def test_sets_are_named_after_their_files(tmp_path: Path) -> None:
     for name in ("a/test.jsonl", "b/test.jsonl", "b/other.jsonl.xz", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -77,6 +106,9 @@ def test_sets_are_named_after_their_files(tmp_path: Path) -> None:
         ("x.jsonl", b"[1]\n", "expected a JSON object"),
         ("x.jsonl", b'{"query": "\xff"}\n', "line 1"),
         ("x.csv", b"a,b,c\n", "3 columns"),
+        ("x.csv", b"question,answer\nWho?\n", "line 2: 1 columns under a header of 2"),
+        ("x.parquet", b"PAR1", "no Parquet"),
+        ("x.jsonl", b'\n\n{"query": "a"}\n\nnot json\n', "line 5"),
         ("x.jsonl.gz", b"no gzip", "damaged"),
         ("x.jsonl", b"[" * 100_000, "line 1"),
     ],
