@@ -20,8 +20,8 @@ MAX_LINE = 16 << 20  # bytes of an item
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".parquet")
 TEXTS = (".txt", ".text")
 READABLE = (
-    "JSON lines, Parquet, CSV as MMLU has it or with a header that names a question, or text with an item a line, and name no folder "
-    "that holds others"
+    "JSON lines, Parquet, CSV as MMLU has it or with a header that names a question, or text with an item a line, "
+    "and name no folder that holds other files"
 )
 
 
