@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from seedbed.corpus.chain import SCORE_PREFIX, score_columns
 from seedbed.corpus.dedup.candidates import LEFT_OUT, num_parts
 from seedbed.corpus.dedup.exact import first_copies
 from seedbed.corpus.dedup.index import FinishedRun, digests_of, fingerprint, kept_documents, open_run
@@ -51,7 +52,12 @@ class Shard:
 
 
 def compare_config(recipe: Recipe) -> Any:
+    """Raises InputError for a run that cannot be compared with, and for a score that the recipe does not have."""
     dedup = recipe.curate.dedup
+    if dedup.keep_score:
+        check_keep_score(recipe.curate, dedup.keep_score)
+    for run in dedup.against:
+        open_run(run, signature_config(dedup))
     against = [fingerprint(run) for run in dedup.against]
     return [VERSION, signature_config(dedup), dedup.keep, dedup.keep_score, list(dedup.prefer_sources), against]
 
@@ -77,6 +83,14 @@ def run_compare(context: StageContext) -> dict[str, Any]:
     return summary
 
 
+def check_keep_score(config: CurateConfig, name: str) -> None:
+    kinds = {column.removeprefix(SCORE_PREFIX): kind for column, kind in score_columns(config)}
+    if kinds.get(name) != "number":
+        wrong = "a label, and has no best" if name in kinds else "not in this recipe"
+        numbers = ", ".join(score for score, kind in kinds.items() if kind == "number")
+        raise InputError(f"curate.dedup.keep_score: {name!r} is {wrong}: scores are {numbers}")
+
+
 def own_shards(context: StageContext) -> list[Shard]:
     scored = context.inputs["score"]
     parts = document_parts(context.inputs["collect"].path)
@@ -97,11 +111,7 @@ def shards_of(run: FinishedRun) -> list[Shard]:
 def rank_documents(own: list[Shard], runs: list[FinishedRun], config: CurateConfig) -> np.ndarray:
     """int64: validation files first, then what earlier runs kept, then this run's documents in the order of the recipe."""
     dedup = config.dedup
-    score = f"score.{dedup.keep_score}" if dedup.keep_score else None
-    there = pq.read_schema(own[0].scores).names
-    if score and score not in there:
-        named = ", ".join(name.removeprefix("score.") for name in there if name.startswith("score."))
-        raise InputError(f"curate.dedup.keep_score: no score {dedup.keep_score!r} in this recipe: it has {named}")
+    score = f"{SCORE_PREFIX}{dedup.keep_score}" if dedup.keep_score else None
     wanted = ["bytes_out", "date", "source", "split", *([score] if score else [])]
     table = [pq.read_table(shard.scores, columns=wanted) for shard in own]
     columns = {name: np.concatenate([piece.column(name).to_numpy() for piece in table]) for name in wanted}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from seedbed.corpus.records import Document, Quarantined
+from seedbed.corpus.records import Document, Quarantined, printable_path
 from seedbed.corpus.streams import MAX_RECORD_BYTES
 from seedbed.recipe.schema import SourceConfig
 
@@ -31,12 +31,13 @@ class Place:
         return Quarantined(self.id + record, rule, f"{reason}.", bytes_in, source=self.source.name, domain=domain)
 
     def document(self, text: str, bytes_in: int, record: str = "") -> Document:
+        path = printable_path(self.location)
         return Document(
             id=self.id + record,
             text=text,
             bytes_in=bytes_in,
             source=self.source.name,
-            origin=f"{self.location}:{record[1:]}" if record else self.location,
+            origin=f"{path}:{record[1:]}" if record else path,
             licence=self.source.licence,
             domain=self.source.domain or self.domain,
         )

@@ -90,10 +90,14 @@ def well_formed(text: str) -> str:
     return LONE_SURROGATE.sub("\ufffd", text)
 
 
+def printable_path(path: str) -> str:
+    """A path as text: what is not UTF-8 in it becomes `\\xNN`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def printable_name(name: str) -> str:
-    """A file's relative path as a part of an id: what is not UTF-8 becomes `\\xNN`; `#` and `%` are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return text.replace("%", "%25").replace("#", "%23")
+    """A file's relative path as a part of an id: as `printable_path`, with `#` and `%` escaped."""
+    return printable_path(name).replace("%", "%25").replace("#", "%23")
 
 
 def detect_bom(head: bytes) -> tuple[str, int]:

@@ -4,11 +4,12 @@ A step is a group of rules (`corpus/rules/`), and its section here has its name.
 changing one re-decides from stored scores; changing any other field scores again.
 """
 
+import difflib
 import tomllib
 from importlib import resources
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from seedbed.recipe.judging import ClassifierRules, LanguageRules, PolicyRules, ToxicityRules, UrlRules
 from seedbed.recipe.section import SwitchedSection
@@ -32,6 +33,18 @@ STEPS = (
 )
 
 
+Number = TypeVar("Number", int, float)
+
+
+def in_order(value: tuple[Number, Number]) -> tuple[Number, Number]:
+    if not value[0] <= value[1]:
+        raise ValueError(f"give the least before the greatest, as in [{value[1]}, {value[0]}]")
+    return value
+
+
+Bounds = Annotated[tuple[Number, Number], AfterValidator(in_order)]  # the least and the greatest that pass
+
+
 def share(default: float | None, description: str) -> Any:
     return Field(default=default, ge=0, le=1, description=description)
 
@@ -42,7 +55,7 @@ class BasicRules(SwitchedSection):
     min_characters: int | None = Field(default=200, ge=0)
     max_characters: int | None = Field(default=20_000_000, gt=0)
     min_words: int | None = Field(default=30, ge=0)
-    mean_word_length: tuple[float, float] | None = Field(
+    mean_word_length: Bounds[float] | None = Field(
         default=(2.0, 20.0),
         description="least and most characters; sound code and TeX reach 18, encoded data starts at 40",
     )
@@ -59,7 +72,7 @@ class GopherQuality(SwitchedSection):
 
     min_words: int | None = Field(default=50, ge=0, description="words that are not symbols alone")
     max_words: int | None = Field(default=100_000, gt=0, description="words that are not symbols alone")
-    mean_word_length: tuple[float, float] | None = (3.0, 10.0)
+    mean_word_length: Bounds[float] | None = (3.0, 10.0)
     max_hashes_per_word: float | None = Field(default=0.1, ge=0)
     max_ellipses_per_word: float | None = Field(default=0.1, ge=0)
     max_bullet_lines: float | None = share(0.9, "lines that begin with a bullet")
@@ -150,13 +163,13 @@ class CodeRules(SwitchedSection):
     max_longest_line: int | None = Field(default=1000, gt=0, description="characters")
     max_mean_line: float | None = Field(default=100, gt=0, description="characters")
     min_alphanumeric: float | None = share(0.25, "letters and digits among characters")
-    comments: tuple[float, float] | None = Field(
+    comments: Bounds[float] | None = Field(
         default=(0.01, 0.8), description="least and greatest share of characters in comments: Python, Java, JavaScript"
     )
     max_xml: int | None = Field(default=0, ge=0, description="1: begins as XML does, within 100 characters")
     min_html_text: float | None = share(0.2, "visible text among an HTML file's characters")
     min_html_characters: int | None = Field(default=100, ge=0, description="of visible text in an HTML file")
-    data_characters: tuple[int, int] | None = Field(default=(50, 5000), description="of a JSON or YAML file")
+    data_characters: Bounds[int] | None = Field(default=(50, 5000), description="of a JSON or YAML file")
     tokenizer: str | None = Field(
         default=None, description="a tokenizer.json to count characters per token with; without one they are not judged"
     )
@@ -286,7 +299,9 @@ class CurateConfig(SwitchedSection):
     def steps_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in STEPS:
-                raise ValueError(f"no step {name!r}: they are {', '.join(STEPS)}")
+                near = difflib.get_close_matches(name, STEPS, 1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(f"no step {name!r}: {hint}they are {', '.join(STEPS)}")
         if len(set(value)) < len(value):
             raise ValueError("a step is named twice: name each once")
         return value

@@ -1,5 +1,7 @@
 """Sections of the steps that judge a document as a whole: its address, its terms, its language, its manners, its quality."""
 
+import difflib
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -60,6 +62,10 @@ class PolicyRules(SwitchedSection):
     def families_become_globs(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is None or value == ("any",):
             return None
+        for name in value:
+            near = difflib.get_close_matches(name.lower(), (*LICENCE_FAMILIES, "unknown"), 1, cutoff=0.8)
+            if near and name not in LICENCE_FAMILIES and name != "unknown":
+                raise ValueError(f"no licence or family {name!r}: did you mean {near[0]!r}?")
         return tuple(glob for name in value for glob in LICENCE_FAMILIES.get(name, (name,)))
 
 
@@ -88,6 +94,9 @@ class LanguageRules(SwitchedSection):
     def code_stays(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is None or value == ("any",):
             return None
+        for name in value:
+            if not re.fullmatch(r"[a-z]{2,3}|code:.+|.*[*?\[].*", name):
+                raise ValueError(f"no code of a language {name!r}: give codes such as 'en' or 'ceb', or globs of them")
         return value if any(name.startswith("code:") for name in value) else (*value, "code:*")
 
 

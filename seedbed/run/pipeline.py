@@ -127,6 +127,7 @@ def run_pipeline(
     stop = StopSignal()
     with folder.lock(), stop.installed():
         check_request(folder, asked)
+        check_curation(recipe, out, last)
         recorder = CostRecorder(recipe)
         sinks = open_sinks(folder.path, recipe)
         events = EventLog(folder.events_path, (listener, recorder, *sinks))
@@ -164,6 +165,16 @@ def run_pipeline(
                 sink.close()
         write_report(folder)
     return folder
+
+
+def check_curation(recipe: Recipe, out: Path, last: str) -> None:
+    """Refuse files that rules read and runs to compare with before a corpus is read, which may take days, and not after."""
+    for run in recipe.curate.dedup.against:
+        if Path(run).resolve() == out.resolve():
+            raise InputError(f"curate.dedup.against: {run} is the folder of this run: name earlier ones only")
+    for name in ("score", "compare", "curate"):
+        if recipe.corpus.sources and STAGE_NAMES.index(name) <= STAGE_NAMES.index(last):
+            load_stage(name).config(recipe)
 
 
 def check_request(folder: RunFolder, recipe: Recipe) -> None:

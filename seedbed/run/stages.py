@@ -23,6 +23,11 @@ from seedbed.run.folder import RunFolder
 
 CHECKPOINTS = "checkpoints"  # what a resumable stage continues from: no part of its output
 KEPT = "kept"  # those of them that outlive the stage, for branches: no part of its output either
+FULL = {
+    errno.ENOSPC: "the disk is full: free some space",
+    getattr(errno, "EDQUOT", -1): "the quota of disk space is used up: free some, or have it raised,",
+    errno.EFBIG: "a file would be larger than this shell or file system allows (ulimit -f): raise it",
+}
 SOUND = "sound outputs"  # in a process's state: the finished stages that it made or checked
 
 
@@ -146,10 +151,8 @@ def run_stage(
         publish_folder(partial, final)
         shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)  # only now: until here a kill goes on from them
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise SeedbedError(
-                f"{folder.path}: the disk is full: free some space and run the same command again"
-            ) from None
+        if error.errno in FULL:
+            raise SeedbedError(f"{folder.path}: {FULL[error.errno]} and run the same command again") from None
         raise
     events.emit("stage_end", stage.name, key=key, seconds=seconds, summary=summary)
     output = StageOutput(final, key, digest, summary)

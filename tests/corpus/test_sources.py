@@ -61,7 +61,9 @@ def test_names_that_are_no_utf8_still_give_an_id(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such name")
     record = next(read_source(source(tmp_path, name="s")))
+    assert isinstance(record, Document)
     assert record.id == "s/caf\\xe9.txt"
+    assert record.origin == f"{tmp_path}/caf\\xe9.txt"
 
 
 def test_a_single_file_is_named_after_itself(tmp_path: Path) -> None:

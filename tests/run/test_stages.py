@@ -163,6 +163,15 @@ def test_a_full_disk_is_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
         bench.run(writer("two", lambda context: "x"))
 
 
+@pytest.mark.parametrize(("number", "says"), [(errno.EFBIG, r"ulimit -f\): raise it and run"), (errno.EDQUOT, "quota")])
+def test_a_file_or_folder_that_may_not_grow_is_one_line(bench: Bench, number: int, says: str) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(number, "no")
+
+    with pytest.raises(SeedbedError, match=says):
+        bench.run(Stage("one", 1, (), lambda recipe: None, full))
+
+
 def test_a_stop_is_heeded_before_a_stage_and_at_its_progress(bench: Bench) -> None:
     def stop() -> None:
         raise Interrupted("stopped by SIGTERM")

@@ -68,6 +68,7 @@ class Pages:
         facets["verdict"].sort(key=lambda pair: VERDICTS.index(str(pair[0])))
         return {
             "run": self.run.resolve().name,
+            "path": str(self.run),
             "documents": sum(entry["documents"] for entry in entries),
             "facets": facets,
             "scores": self.catalog.scores,

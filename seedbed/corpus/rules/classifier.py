@@ -31,8 +31,8 @@ def read_card(folder: str) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
         versions = [card["format"], *card["text_version"]]
         ranked, digest = card["pool"]["quantiles"], card["model_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a classifier's card ({error!r}): {REMEDY}") from None
+    except (ValueError, KeyError, TypeError, OSError):
+        raise InputError(f"{path}: no card of a classifier, or of another version's: {REMEDY}") from None
     if versions != [FORMAT, text.VERSION, normalise.VERSION] or not ranked or not isinstance(digest, str):
         raise InputError(f"{path}: written for another version of the text it reads: {REMEDY}")
     assert isinstance(card, dict)

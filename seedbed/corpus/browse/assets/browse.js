@@ -3,6 +3,7 @@
 
 const view = document.getElementById("view");
 let about = null;
+const CUT = 4; // times the next bar, from which on a bar is cut off
 let asked = 0; // of the question under way: an answer that comes after the next question is dropped
 
 function el(tag, attributes, ...children) {
@@ -21,6 +22,8 @@ const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"
 const digits = (value) =>
   typeof value !== "number" ? String(value ?? "-") : Number.isInteger(value) ? count(value) : value.toPrecision(3);
 const size = (bytes) => (bytes < 1e4 ? `${count(bytes)} B` : bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`);
+
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`); // for a shell
 
 async function ask(path, parameters) {
   const query = new URLSearchParams();
@@ -79,7 +82,7 @@ function documents(query) {
     el("label", {}, "score", el("select", { name: "score" }, scores)),
     el("label", {}, "from, to", el("span", { class: "pair" }, bound("low", "least"), bound("high", "most"))));
   const rows = el("div", { class: "rows" });
-  const state = el("p", { class: "lead" });
+  const state = el("p", { class: "lead", role: "status" });
   const more = el("button", { type: "button", hidden: true });
   const mine = asked;
   let shown = 0;
@@ -106,13 +109,14 @@ function documents(query) {
 // Thresholds: a histogram with its thresholds, sliders that decide anew, and what lies nearest on either side.
 
 function histogram(found, lines) {
-  const top = Math.max(1, ...found.counts.map((bin) => bin[0] + bin[1] + bin[2]));
+  const heights = found.counts.map((bin) => bin[0] + bin[1] + bin[2]).sort((a, b) => b - a);
+  const top = Math.max(1, heights[0] > CUT * heights[1] ? 2 * heights[1] : heights[0]); // one bar towers: it is cut off
   const width = 100 / found.counts.length;
   const drawing = el("svg", { class: "histogram", viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "documents by score" });
   found.counts.forEach((bin, index) => {
     let above = 100;
     ["kept", "own", "others"].forEach((kind, at) => {
-      const drawn = bin[at] ? Math.max((95 * bin[at]) / top, 0.6) : 0;
+      const drawn = Math.min(above, bin[at] ? Math.max((95 * bin[at]) / top, 0.6) : 0);
       above -= drawn;
       if (drawn) drawing.append(el("rect", { class: kind, x: index * width, y: above, width: width * 0.92, height: drawn }));
     });
@@ -125,7 +129,7 @@ function histogram(found, lines) {
     places[index].style.visibility = line.value === null ? "hidden" : "visible";
   });
   place();
-  return [drawing, place];
+  return [drawing, place, heights[0] > top ? heights[0] : 0];
 }
 
 function position(edges, value) {
@@ -164,8 +168,8 @@ async function thresholds(query) {
   }
   const bounds = rule.values.map((value, at) => ({ at, value, label: at ? "at most" : "at least" }));
   const used = bounds.filter((bound) => (rule.side === "between" ? true : bound.label === rule.side));
-  const [drawing, place] = histogram(found, used);
-  const answer = el("div", { class: "answer", id: "answer" });
+  const [drawing, place, cut] = histogram(found, used);
+  const answer = el("div", { class: "answer", id: "answer", role: "status" });
   const sides = el("div", { class: "sides" });
   const whole = found.edges.every((edge) => edge >= 0) && rule.values.every((value) => value === null || Number.isInteger(value)) && found.edges[60] > 20;
   let waiting = null;
@@ -195,7 +199,7 @@ async function thresholds(query) {
       const bytes = decided.kept_bytes.length ? ` · text ${size(decided.kept_bytes[0])} → ${size(decided.kept_bytes[1])}` : "";
       parts.push(el("div", { class: "legend" }, `${after >= before ? "+" : ""}${count(after - before)}: ${count(decided.gained)} newly kept, ${count(decided.lost)} no longer kept${bytes}`));
       const others = Object.entries(decided.rules).map(([rule, [old, now]]) => `${rule} ${count(old)} → ${count(now)}`).join(", ");
-      parts.push(el("div", { class: "legend" }, others), el("pre", {}, `seedbed corpus redecide ${about.run} ${set.map((each) => `--set '${each}'`).join(" ")} --write`));
+      parts.push(el("div", { class: "legend" }, others), el("pre", {}, `seedbed corpus redecide ${quoted(about.path)} ${set.map((each) => `--set ${quoted(each)}`).join(" ")} --write`));
     }
     answer.replaceChildren(...parts);
   };
@@ -215,12 +219,13 @@ async function thresholds(query) {
       range.value = 10 * position(found.edges, bound.value);
       later();
     });
-    return el("div", { class: "slider" }, el("label", {}, `${rule.what}: ${bound.label}`), range, exact);
+    return el("div", { class: "slider" }, range, el("label", {}, `${rule.what}: ${bound.label}`), exact);
   });
   const scale = el("div", { class: "scale" }, [0, 0.25, 0.5, 0.75, 1].map((share) => el("span", {}, digits(Number(valueAt(found.edges, share).toPrecision(3))))));
   const legend = el("p", { class: "legend" }, ["kept", "own", "others"].map((kind, at) => [el("b", { class: kind }), ["kept", "removed by this rule", "removed or merged by others"][at]]),
+    cut ? ` · the highest bar is cut off: ${plural(cut, "document")}` : "",
     found.without ? ` · ${plural(found.without, "document")} without this score` : "");
-  body.append(drawing, scale, legend, ...sliders, answer, sides);
+  body.append(drawing, scale, ...sliders, legend, answer, sides);
   return decide();
 }
 
@@ -328,6 +333,20 @@ async function show() {
     failed(error);
   }
 }
+
+// Keys: / looks for words, j and k go through what is listed.
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  if (event.key === "/") {
+    const field = document.querySelector("input[type=search]");
+    if (field) { event.preventDefault(); field.focus(); field.select(); }
+  } else if (event.key === "j" || event.key === "k") {
+    const links = [...document.querySelectorAll(".hit > a, .rows a")];
+    const next = links[links.indexOf(document.activeElement) + (event.key === "j" ? 1 : -1)];
+    if (next) { next.focus(); next.scrollIntoView({ block: "nearest" }); }
+  }
+});
 
 addEventListener("hashchange", () => { delete view.dataset.ready; show(); scrollTo(0, 0); });
 show();
