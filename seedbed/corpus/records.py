@@ -87,7 +87,11 @@ def guess_domain(name: str) -> str:
 
 def well_formed(text: str) -> str:
     """`text` with lone surrogates, which JSON can write and UTF-8 cannot, replaced by U+FFFD."""
-    return LONE_SURROGATE.sub("\ufffd", text)
+    try:
+        text.encode()  # ten times faster than a look at every character, and nearly every text passes
+    except UnicodeEncodeError:
+        return LONE_SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def printable_path(path: str) -> str:

@@ -3,7 +3,6 @@
 import codecs
 import io
 import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -63,7 +62,9 @@ class Lz4:
 
 
 def new_gzip() -> Any:
-    return zlib.decompressobj(wbits=31)
+    from isal import isal_zlib
+
+    return isal_zlib.decompressobj(wbits=31)
 
 
 def new_xz() -> Any:
@@ -127,8 +128,9 @@ def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Itera
     Zero bytes after a member are padding; anything else but a member is damage, and raises BrokenStream.
     """
     import zstandard
+    from isal import isal_zlib
 
-    errors = (zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError, RuntimeError)
+    errors = (isal_zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError, RuntimeError)
     file.seek(start)
     read = member = start
     decompressor: Decompressor | None = None
@@ -148,8 +150,8 @@ def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Itera
         try:
             out = decompressor.decompress(data)
         except errors as error:
-            detail = f"damaged {packing.name} data: {error or type(error).__name__}"
-            message = f"{detail}, within bytes {at}-{read} of the file"
+            detail = f"damaged {packing.name} data"  # a library's words may depend on the pieces that it was given
+            message = f"{detail}: {error or type(error).__name__}, within bytes {at}-{read} of the file"
             raise BrokenStream(message, size - at, member, detail) from None
         if out:
             yield member, out

@@ -78,7 +78,7 @@ def read_record(place: Place, frame: Frame, kind: str) -> Record | RawPage:
         if kind not in ("response", "resource"):
             raise NoPage("broken_record", f"a record of the type {kind or 'none'}")
         if record.is_http:
-            return read_response(document, data, place.limit)
+            return read_response(document, record, data, place.limit)
         return check_page(RawPage(document, frame.content), record.headers.get("Content-Type") or "")
     except NoPage as why:
         return place.quarantine(why.rule, str(why), len(data), suffix)
@@ -99,8 +99,9 @@ def read_conversion(document: Document, content: bytes, headers: Any) -> Documen
     return document
 
 
-def read_response(document: Document, record: bytes, limit: int) -> RawPage:
-    body, headers = read_http(record, limit)
+def read_response(document: Document, record: Any, data: bytes, limit: int) -> RawPage:
+    """`record`: the fastwarc record of `data`, unread."""
+    body, headers = read_http(record, data, limit)
     if headers.status_code != 200:
         raise NoPage("http_status", f"HTTP status {headers.status_code or 'none'}")
     if len(body) > limit:
@@ -125,7 +126,7 @@ def check_page(page: RawPage, content_type: str) -> RawPage:
     return page
 
 
-def read_http(record: bytes, limit: int) -> tuple[bytes, Any]:
+def read_http(record: Any, data: bytes, limit: int) -> tuple[bytes, Any]:
     """(body, headers) of an HTTP response, of the body no more than `limit` bytes and one.
 
     Its encodings are undone where that works: crawlers leave headers behind that say gzip of what they unpacked.
@@ -133,19 +134,21 @@ def read_http(record: bytes, limit: int) -> tuple[bytes, Any]:
     from fastwarc.warc import WarcRecord
 
     for decoding in ("all", "transfer", "none"):
-        parsed = WarcRecord.from_bytes(record)
+        record = record or WarcRecord.from_bytes(data)
         try:
-            parsed.parse_http(auto_decode=decoding, quirks_mode=True)
-            return read_up_to(parsed.reader, limit + 1), parsed.http_headers
+            record.parse_http(auto_decode=decoding, quirks_mode=True)
+            return read_up_to(record.reader, limit + 1, len(data)), record.http_headers
         except OSError:
             if decoding == "none":
                 raise
+            record = None
     raise AssertionError("unreachable")
 
 
-def read_up_to(reader: Any, size: int) -> bytes:
+def read_up_to(reader: Any, size: int, step: int) -> bytes:
+    """At most `size` bytes, `step` of them at a time: the reader sets as many aside as it is asked for."""
     pieces, left = [], size
-    while left and (piece := reader.read(left)):
+    while left and (piece := reader.read(min(left, step))):
         pieces.append(piece)
         left -= len(piece)
-    return b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

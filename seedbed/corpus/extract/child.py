@@ -2,9 +2,9 @@
 
     python -m seedbed.corpus.extract.child METHOD SECONDS BYTES
 
-Parsers are native code that a signal does not interrupt, and a page can be made to hang or crash them. So they run here, and a
-watchdog thread of the C library's (faulthandler's, which needs no lock of Python's) ends the process when one page has
-had SECONDS; whoever waits sees the pipe close and knows which page it was. The same ends a child whose parent is gone.
+Parsers are native code that Python's signal handlers do not interrupt, and a page can be made to hang or crash them. So they run
+here, and the system's alarm clock, which asks nobody, ends the process when one page has had SECONDS (without one, a
+watchdog thread of faulthandler's); whoever waits sees the pipe close and knows which page it was.
 
 A batch in: a line of JSON, a list of {"bytes": n, "charset", "robots", "tdm"}, then the pages' bytes. Out: a line of JSON
 for each page, a Page's fields or {"rule", "reason"}.
@@ -14,14 +14,18 @@ import faulthandler
 import json
 import logging
 import os
+import signal
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from seedbed.corpus.extract.encoding import decode, find_encoding
 from seedbed.corpus.extract.page import Page
 
-TIMED_OUT = 1  # the exit status of faulthandler's watchdog
+ALARM: int | None = getattr(signal, "SIGALRM", None)
+TIMED_OUT = (
+    1 if ALARM is None else -ALARM
+)  # the exit status of a child whose time was up: faulthandler's, or the signal
 
 
 def read_page(data: bytes, method: str, charset: str = "", robots: str = "", tdm: str = "") -> Page:
@@ -49,7 +53,35 @@ def answer(data: bytes, method: str, frame: dict[str, Any]) -> dict[str, Any]:
         return {"rule": "extraction_failed", "reason": f"{type(error).__name__}: {detail}"}
     if not page.text.strip():
         return {"rule": "no_text", "reason": "no main content was found"}
-    return asdict(page)
+    return {
+        "text": page.text,
+        "title": page.title,
+        "date": page.date,
+        "licence": page.licence,
+        "opt_out": page.opt_out,
+        "encoding": page.encoding,
+    }
+
+
+def make_alarm() -> Callable[[float], None]:
+    """A function that ends this process in so many seconds, unless it is called again before: 0 for never."""
+    if ALARM is None:
+        nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+        def set_watchdog(seconds: float) -> None:
+            faulthandler.cancel_dump_traceback_later()
+            if seconds:
+                faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+
+        return set_watchdog
+
+    signal.signal(ALARM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [ALARM])
+
+    def set_clock(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    return set_clock
 
 
 def limit_memory(num_bytes: int) -> None:
@@ -62,16 +94,16 @@ def limit_memory(num_bytes: int) -> None:
 
 
 def serve(source: BinaryIO, sink: BinaryIO, method: str, seconds: float) -> None:
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        while line := source.readline():
-            frames = json.loads(line)
-            pages = [source.read(frame["bytes"]) for frame in frames]
-            for frame, data in zip(frames, pages, strict=True):
-                faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-                reply = answer(data, method, frame)
-                faulthandler.cancel_dump_traceback_later()
-                sink.write(json.dumps(reply).encode() + b"\n")
-                sink.flush()
+    set_alarm = make_alarm()
+    while line := source.readline():
+        frames = json.loads(line)
+        pages = [source.read(frame["bytes"]) for frame in frames]
+        for frame, data in zip(frames, pages, strict=True):
+            set_alarm(seconds)
+            reply = answer(data, method, frame)
+            set_alarm(0)
+            sink.write(json.dumps(reply).encode() + b"\n")
+            sink.flush()
 
 
 def main() -> None:
