@@ -1,5 +1,6 @@
 """The loader that a recipe describes, for whoever asks what training reads: trainer, lineage, plans."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from seedbed.tokens.loader import DataOrder, Loader
 from seedbed.tokens.mixture import check_names
 from seedbed.tokens.places import is_remote
 
-FETCHED_SHUFFLE_TOKENS = (
-    1 << 28
-)  # half a gigabyte of uint16: of a source, what the cache must hold at a time, and the next
+# half a gigabyte of uint16: of a source, what the cache must hold at a time, and the next
+FETCHED_SHUFFLE_TOKENS = 1 << 28
 
 
 def data_order(recipe: Recipe) -> DataOrder:
@@ -32,11 +32,10 @@ def data_order(recipe: Recipe) -> DataOrder:
     )
 
 
-def open_loader(folder: Path, recipe: Recipe) -> Loader:
-    """The loader of a resolved recipe over its training shards."""
-    return Loader(
-        folder, window_tokens(recipe), BatchPlan.of(recipe), recipe.seed, data_order(recipe), recipe.train.steps
-    )
+def open_loader(folder: Path, recipe: Recipe, tell: Callable[[str], None] = lambda message: None) -> Loader:
+    """The loader of a resolved recipe over its training shards; `tell` gets what the run's log should say."""
+    plan, order = BatchPlan.of(recipe), data_order(recipe)
+    return Loader(folder, window_tokens(recipe), plan, recipe.seed, order, recipe.train.steps, tell)
 
 
 def check_mixture(recipe: Recipe) -> None:

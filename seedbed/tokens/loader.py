@@ -10,7 +10,7 @@ Nothing is kept between steps, so there is nothing to restore; any rank or micro
 what the whole batch holds there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -66,8 +66,12 @@ class Loader:
         seed: int,
         order: DataOrder | None = None,
         steps: int | None = None,
+        tell: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """`steps`: of training, to which a mixture's schedule refers; None where they are not known yet: its start."""
+        """`steps`: of training, to which a mixture's schedule refers; None where they are not known yet: its start.
+
+        `tell` gets what a reader of the run's log should know.
+        """
         order = order or DataOrder()
         self.shards = folder if isinstance(folder, ShardReader) else ShardReader(folder)
         self.steps = steps
@@ -85,7 +89,7 @@ class Loader:
         else:
             self.packings = [self._pack(self.whole, "")]
         self.num_rows = sum(packing.num_rows for packing in self.packings)  # of an epoch over everything
-        self.prefetcher = self._prefetch() if any(place.fetched for place in self.shards.places) else None
+        self.prefetcher = self._prefetch(tell) if any(place.fetched for place in self.shards.places) else None
         self._targets = lru_cache(maxsize=4)(self._count_targets)
 
     def batch(self, step: int) -> np.ndarray:
@@ -195,7 +199,7 @@ class Loader:
         ends = [(self.shards.shard_of(first), self.shards.shard_of(first + length - 1)) for first, length in parts]
         return {shard for first, last in ends for shard in range(first, last + 1)}
 
-    def _prefetch(self) -> Prefetcher:
+    def _prefetch(self, tell: Callable[[str], None]) -> Prefetcher:
         """Fetching ahead, within half of the cache. Raises InputError where the cache cannot hold what is read at a time."""
         width, limit = self.shards.dtype.itemsize, self.shards.manifest["cache_bytes"]
         sizes = [shard["num_tokens"] * width for shard in self.shards.shards]
@@ -211,7 +215,7 @@ class Loader:
             )
         with_index = self.masks and not self.pads
         return Prefetcher(
-            self._shards_of, lambda shard: self.shards.fetch(shard, with_index), sizes.__getitem__, limit // 2
+            self._shards_of, lambda shard: self.shards.fetch(shard, with_index), sizes.__getitem__, limit // 2, tell
         )
 
     def _pack(self, group: Group, prefix: str) -> Packing:

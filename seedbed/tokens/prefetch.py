@@ -11,7 +11,8 @@ FETCHERS = 4
 class Prefetcher:
     """Fetches what rows [start, stop) of the next steps read, within `room` bytes of shards that are needed at a time.
 
-    An error is left alone: the step that needs the shard meets it too, and says so.
+    A fetch that fails is left alone: the step that needs the shard meets the error too, and says so. `tell` is told once when
+    it cannot be known any longer what the next steps read; then each shard is fetched when training asks for it.
     """
 
     def __init__(
@@ -20,8 +21,9 @@ class Prefetcher:
         fetch: Callable[[int], object],
         size_of: Callable[[int], int],
         room: int,
+        tell: Callable[[str], None],
     ) -> None:
-        self._shards_of, self._fetch, self._size_of, self._room = shards_of, fetch, size_of, room
+        self._shards_of, self._fetch, self._size_of, self._room, self._tell = shards_of, fetch, size_of, room, tell
         self._changed = threading.Condition()
         self._step, self._start, self._stop = -1, 0, 0
         self._thread: threading.Thread | None = None
@@ -50,12 +52,17 @@ class Prefetcher:
                     step, start, stop = max(walked, self._step) + 1, self._start, self._stop
                 try:
                     shards = sorted(self._shards_of(step, start, stop))
+                except Exception as error:
+                    found = f"{type(error).__name__}: {error}"
+                    self._tell(f"shards are no longer fetched ahead of step {step} ({found}): training waits for each")
+                    return
+                try:
                     for shard in shards:
                         last_use[shard] = step
                         if shard not in asked or asked[shard].done():
                             asked[shard] = pool.submit(self._fetch, shard)
-                except Exception:
-                    return  # training meets it itself, or the process is ending
+                except RuntimeError:
+                    return  # the process is ending: nothing is submitted any more
                 for shard in shards:
                     asked[shard].exception()  # waits: what is needed first is fetched first
                 walked = step

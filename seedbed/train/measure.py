@@ -81,7 +81,8 @@ def model_config(recipe: Recipe, vocab_size: int) -> TransformerConfig:
 
 def open_data(context: StageContext) -> TrainingData:
     recipe = context.recipe
-    loader = open_loader(context.inputs["tokenize"].path / "train", recipe)
+    shards = context.inputs["tokenize"].path / "train"
+    loader = open_loader(shards, recipe, lambda message: context.emit("note", message=message))
     order = recipe.model.prior_order or 0
     prior_path = context.inputs["count"].path / "train.prior" if order else None
     objective = make_objective(recipe, Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json"))

@@ -376,7 +376,8 @@ def test_what_the_next_step_reads_is_fetched_before_it_asks(made: Path) -> None:
             fetched.add(shard)
             arrived.notify_all()
 
-    ahead = Prefetcher(loader._shards_of, fetch, lambda shard: 2000, room=6 * 2000)
+    said: list[str] = []
+    ahead = Prefetcher(loader._shards_of, fetch, lambda shard: 2000, room=6 * 2000, tell=said.append)
     for step in range(59):
         ahead.at(step, 0, 4)
         with arrived:
@@ -385,3 +386,26 @@ def test_what_the_next_step_reads_is_fetched_before_it_asks(made: Path) -> None:
             assert len(fetched - set().union(*needed[: step + 1])) <= 6 + 5
     assert fetched <= set().union(*needed)
     assert loader._shards_of(60, 0, 4) == set()  # training ends
+    assert not said
+
+
+def test_a_prefetcher_that_gives_up_says_so_once(made: Path) -> None:
+    said: list[str] = []
+    told = threading.Event()
+
+    def tell(message: str) -> None:
+        said.append(message)
+        told.set()
+
+    def shards_of(step: int, start: int, stop: int) -> set[int]:
+        if step == 3:
+            raise OSError("the list of pieces is gone")
+        return {step}
+
+    ahead = Prefetcher(shards_of, lambda shard: None, lambda shard: 1, room=100, tell=tell)
+    ahead.at(0, 0, 4)
+    assert told.wait(timeout=60)
+    ahead.at(1, 0, 4)
+    assert said == [
+        "shards are no longer fetched ahead of step 3 (OSError: the list of pieces is gone): training waits for each"
+    ]
