@@ -36,13 +36,10 @@ def collect_config(recipe: Recipe) -> Any:
 def run_collect(context: StageContext) -> dict[str, Any]:
     """Validation files come first, so that a later document equal to one of theirs is the one that goes."""
     tasks = plan_collect(context.recipe.corpus)
-    total = sum(task["size"] for task in tasks)
-    done = 0
+    advance = context.counter(sum(task["size"] for task in tasks), "bytes")
 
     def on_done(number: int) -> None:
-        nonlocal done
-        done += tasks[number]["size"]
-        context.progress(done, total, "bytes")
+        advance(tasks[number]["size"])
 
     results = run_tasks(FUNCTION, tasks, context.path, context.execution, on_done, context.check_stop)
     if not tasks:  # training reads shards that exist already

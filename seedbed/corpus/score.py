@@ -81,15 +81,13 @@ def run_score(context: StageContext) -> dict[str, Any]:
         {"part": str(part), "shard": n, "curate": config, "bytes": part.stat().st_size * PACKED, "what": str(part)}
         for n, part in enumerate(parts)
     ]
-    total, done = sum(task["bytes"] for task in tasks), 0
+    advance = context.counter(sum(task["bytes"] for task in tasks), "bytes")
 
-    def advance(number: int) -> None:
-        nonlocal done
-        done += tasks[number]["bytes"]
-        context.progress(done, total, "bytes")
+    def on_done(number: int) -> None:
+        advance(tasks[number]["bytes"])
 
     results = run_tasks(
-        "seedbed.corpus.score:score_shard", tasks, context.path, context.execution, advance, context.check_stop
+        "seedbed.corpus.score:score_shard", tasks, context.path, context.execution, on_done, context.check_stop
     )
     return {
         "documents": [result["documents"] for result in results],

@@ -68,14 +68,8 @@ def evaluate_encoder(
     recipe, shards = context.recipe, context.inputs["tokenize"].path
     objective = masked_objective(recipe, tokenizer)
     streams = {name: select(shards / name, recipe.evaluate.max_bytes_per_domain, tokenizer) for name in names}
-    num_tokens = sum(len(stream.tokens) for split in streams.values() for stream in split.values())
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        context.progress(done, num_tokens, "tokens")
-
+    every_stream = [stream for split in streams.values() for stream in split.values()]
+    advance = context.counter(sum(len(stream.tokens) for stream in every_stream), "tokens")
     advance(0)
     splits: dict[str, dict[str, MaskedScore]] = {}
     overall: dict[str, MaskedScore] = {}
@@ -83,7 +77,6 @@ def evaluate_encoder(
         splits[name] = score_streams(model, tokenizer, objective, split, shards / "train", advance)
         for domain, score in splits[name].items():
             overall[domain] = overall.get(domain, MaskedScore()) + score
-    every_stream = [stream for split in streams.values() for stream in split.values()]
     samples = draw_fills(model, tokenizer, objective, every_stream, recipe.evaluate.prompts)
     table = masked_table(dict(sorted(overall.items())))
     evaluation = {

@@ -33,14 +33,8 @@ def run_evaluate(context: StageContext) -> dict[str, Any]:
 
         return evaluate_encoder(context, model, tokenizer, names)
     streams = {name: select(shards / name, recipe.evaluate.max_bytes_per_domain, tokenizer) for name in names}
-    num_tokens = sum(len(stream.tokens) for split in streams.values() for stream in split.values())
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        context.progress(done, num_tokens, "tokens")
-
+    every_stream = [stream for split in streams.values() for stream in split.values()]
+    advance = context.counter(sum(len(stream.tokens) for stream in every_stream), "tokens")
     ngram = count_bytes(training_text(shards / TRAIN, tokenizer), recipe.evaluate.ngram_order)
     advance(0)  # here, so that the time left is judged by scoring alone
     splits: dict[str, dict[str, Score]] = {}
@@ -49,7 +43,6 @@ def run_evaluate(context: StageContext) -> dict[str, Any]:
         splits[name] = score_everything(model, split, context.inputs["curate"].path, ngram, advance)
         for domain, score in splits[name].items():
             overall[domain] = overall.get(domain, Score()) + score
-    every_stream = [stream for split in streams.values() for stream in split.values()]
     samples, copied = draw_samples(context, model, tokenizer, every_stream, shards / TRAIN)
     table = table_json(dict(sorted(overall.items())))
     evaluation = {

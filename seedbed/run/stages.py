@@ -63,6 +63,17 @@ class StageContext:
         self.check_stop()
         self.events.emit("progress", self.name, done=done, total=total, unit=unit, **fields)
 
+    def counter(self, total: int, unit: str) -> Callable[[int], None]:
+        """What to call with the number of units that were done since the last call."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress(done, total, unit)
+
+        return advance
+
 
 @dataclass(frozen=True)
 class Stage:
