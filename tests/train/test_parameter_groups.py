@@ -11,6 +11,8 @@ from seedbed.model.transformer import Transformer
 from seedbed.recipe.schema import TrainConfig
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.optimizers.group import LearningRates, derive_learning_rates, split_parameters
+from seedbed.train.parallel.stage import keep_stage
+from seedbed.train.parallel.tables import make_dense
 
 BASE = TransformerConfig(96, 2, 32, 2, 2, 64, 16)
 MODELS = {name: build(BASE) for name, build in ARCHITECTURES.items()}
@@ -27,7 +29,7 @@ def test_each_parameter_is_in_one_group(name: str) -> None:
     with torch.device("meta"):
         model = Transformer(MODELS[name])
     model.tie_head()
-    groups = split_parameters(model)
+    groups = split_parameters(model, model.config.tied_head)
     members = [parameter for group in fields(groups) for parameter in getattr(groups, group.name)]
     assert sorted(members) == sorted(name for name, _ in model.named_parameters())
     for parameter, value in groups.matrices.items():
@@ -37,6 +39,21 @@ def test_each_parameter_is_in_one_group(name: str) -> None:
     assert all("embedding" in parameter and value.ndim == 2 for parameter, value in groups.tables.items())
     assert ("head.weight" in groups.head) != model.config.tied_head
     assert ("embedding.weight" in groups.head) == model.config.tied_head
+
+
+@pytest.mark.parametrize("layers", [range(1), range(1, 2)])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stage_of_a_pipeline_puts_each_parameter_where_the_whole_model_does(name: str, layers: range) -> None:
+    config = replace(MODELS[name], layers=2)
+    with torch.device("meta"):
+        model, part = Transformer(config), Transformer(config)
+    make_dense(part)
+    keep_stage(part, layers)
+    whole, here = (split_parameters(m, config.tied_head) for m in (model, part))
+    for group in fields(here):
+        # a tied head has the embedding's name where both are
+        extra = {"head.weight"} if config.tied_head else set()
+        assert set(getattr(here, group.name)) - extra <= set(getattr(whole, group.name)), group.name
 
 
 def test_routers_expert_stacks_segments_and_biases_find_their_group() -> None:
@@ -49,7 +66,7 @@ def test_routers_expert_stacks_segments_and_biases_find_their_group() -> None:
     model.segment_embedding = nn.Embedding(2, 8)
     model.embedding = nn.Embedding(64, 8)
     model.mlm_dense = nn.Linear(8, 8)
-    groups = split_parameters(model)
+    groups = split_parameters(model, tied_head=False)
     assert list(groups.tables) == ["embedding.weight"]
     assert sorted(groups.matrices) == ["layers.0.experts_up", "layers.0.router.weight"]
     assert sorted(groups.head) == ["mlm_dense.weight", "segment_embedding.weight"]

@@ -53,7 +53,7 @@ class Optimizer:
     def __init__(self, model: Transformer, train: TrainConfig, steps: int) -> None:
         self.train, self.steps = train, steps
         self.lr = derive_learning_rates(model.config, train)
-        groups = split_parameters(model)
+        groups = split_parameters(model, model.config.tied_head)
         self.rows = RowAdamW(groups.tables, beta2=0.995, eps=1e-10)
         self.matrices: Muon | AdamW
         if train.optimizer == "muon":
@@ -105,14 +105,17 @@ class Groups:
     scalars: dict[str, Tensor] = field(default_factory=dict)
 
 
-def split_parameters(model: nn.Module) -> Groups:
-    """Which optimizer moves which parameter. A tied head is no table: its gradient is dense in every row."""
+def split_parameters(model: nn.Module, tied_head: bool) -> Groups:
+    """Which optimizer moves which parameter of `model`, or of a stage of it.
+
+    With `tied_head` the embedding is no table: its gradient is dense in every row. A pipeline's first stage does not see that.
+    """
     groups = Groups()
     lookups = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    heads = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+    dense = {"position_embedding", "segment_embedding"} | ({"embedding"} if tied_head else set())
     for name, parameter in model.named_parameters():
         path = name.split(".")
-        if id(parameter) in lookups - heads and not {"position_embedding", "segment_embedding"} & set(path):
+        if id(parameter) in lookups and not dense & set(path):
             groups.tables[name] = parameter
         elif parameter.ndim < 2 or {"value_gate", "prior_gate"} & set(path) or path[-1] == "bias":
             groups.scalars[name] = parameter
