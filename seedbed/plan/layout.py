@@ -15,7 +15,7 @@ from seedbed.model.arithmetic import training_flops_per_token
 from seedbed.model.config import TransformerConfig
 from seedbed.plan.chips import COLLECTIVE_SECONDS, USABLE_FRACTION, Chip
 from seedbed.plan.memory import Memory, Work, cut_shape, estimate, stage_weights
-from seedbed.recipe.layout import Divisible, Layout, check_layout
+from seedbed.recipe.layout import Divisible, Layout, check_layout, check_parts
 
 # Published training of dense models on H100s reports 38 to 43% for 405B (Dubey et al. 2024, table 4) and 40 to 48% for smaller
 # ones (anchors of Megatron-LM and llm-foundry): a round figure, not measured here.
@@ -51,6 +51,7 @@ def possible_layouts(config: TransformerConfig, model: Divisible, devices: int, 
                         layout = Layout(dp=rest // fsdp, fsdp=fsdp, tp=tp, cp=cp, pp=pp, ep=ep)
                         try:
                             check_layout(layout, model, devices)
+                            check_parts(layout, config)
                         except InputError:
                             continue
                         yield layout

@@ -4,11 +4,16 @@
 number of devices.
 """
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seedbed.errors import InputError
+
+if TYPE_CHECKING:
+    from seedbed.model.config import TransformerConfig
 
 AUTO = "auto"
 
@@ -121,6 +126,22 @@ def check_layout(layout: Layout, model: Divisible, devices: int | None = None) -
             refuse("ep", "and the model has no experts", "leave it out")
         if model.experts % layout.ep:
             refuse("ep", f"does not divide model.num_experts {model.experts}", "choose a divisor")
+
+
+def check_parts(layout: Layout, config: TransformerConfig) -> None:
+    """Refuse to cut what has to be whole."""
+    if layout.tp > 1 and config.qk_norm and config.qk_norm_over == "width":
+        raise InputError(
+            "train.parallel: tp cuts heads, and this architecture normalises queries over all heads at once: use fsdp"
+        )
+    if layout.cp > 1 and config.experts and config.experts.balance == "loss":
+        raise InputError(
+            "train.parallel: cp cuts rows, and the balance loss of experts is of whole rows: set model.balance=bias"
+        )
+    if layout.cp > 1 and not config.causal and any(config.windows):
+        raise InputError(
+            "train.parallel: cp reorders the keys of an encoder, and windows count positions: leave out cp or model.windows"
+        )
 
 
 def divisible(recipe: Any) -> Divisible:

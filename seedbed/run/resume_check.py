@@ -27,11 +27,12 @@ import numpy as np
 
 from seedbed.errors import SeedbedError
 from seedbed.files import sha256_file, write_json
-from seedbed.recipe.layout import AUTO, Layout, check_layout, divisible, parse_layout
+from seedbed.recipe.layout import AUTO, Layout, parse_layout
 from seedbed.recipe.schema import Recipe
 from seedbed.run.attempt import INPUTS_FILE
 from seedbed.run.folder import RunFolder
 from seedbed.run.stages import load_output, require_sound
+from seedbed.run.workers import check_recipe
 
 INPUTS = ("tokenizer", "tokenize", "count")
 COMPARED = ("losses.npy", "transformer_losses.npy", "batches.npy", "model.safetensors")
@@ -96,7 +97,7 @@ def check_resume(
     inputs = {name: run.stage_path(name) for name in INPUTS}
     run.stage_path("measure")  # the recipe is complete only then
     chosen = Layout(dp=ranks) if layout == AUTO else parse_layout(layout)
-    check_layout(chosen, divisible(recipe), ranks)
+    check_recipe(chosen, recipe, ranks)
     for path in inputs.values():
         output = load_output(path)
         assert output is not None

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.errors import InputError
-from seedbed.recipe.layout import AUTO, Layout, check_layout, divisible, parse_layout
+from seedbed.plan.shape import planned_config
+from seedbed.recipe.layout import AUTO, Layout, check_layout, check_parts, divisible, parse_layout
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.stages import Stage, StageContext, StageOutput
@@ -32,7 +33,7 @@ def settle_layout(recipe: Recipe) -> Recipe:
         layout = choose_for_gpus(recipe, ranks) or Layout(dp=ranks)
     else:
         layout = parse_layout(wanted)
-    check_layout(layout, divisible(recipe), ranks)
+    check_recipe(layout, recipe, ranks)
     for _, tokens in recipe.train.batch_warmup:
         rows = tokens // divisible(recipe).context
         if rows % layout.row_ways or rows // layout.row_ways < layout.pp:
@@ -41,6 +42,14 @@ def settle_layout(recipe: Recipe) -> Recipe:
                 f"{f' and {layout.pp} for each device' if layout.pp > 1 else ''}: begin with more, or change a degree"
             )
     return with_parallel(recipe, str(layout))
+
+
+def check_recipe(layout: Layout, recipe: Recipe, ranks: int) -> None:
+    """Refuse a layout in which this recipe cannot be trained on so many ranks."""
+    check_layout(layout, divisible(recipe), ranks)
+    check_parts(layout, planned_config(recipe))
+    if recipe.train.precision == "float8" and not layout.copies_only:
+        raise InputError(f"train.precision: float8 is not made for {layout}: use bfloat16, or dp alone")
 
 
 def with_parallel(recipe: Recipe, parallel: str) -> Recipe:
@@ -53,7 +62,6 @@ def choose_for_gpus(recipe: Recipe, ranks: int) -> Layout | None:
 
     from seedbed.plan.chips import find_chip, known_chip
     from seedbed.plan.layout import choose
-    from seedbed.plan.shape import planned_config
 
     if recipe.train.device == "cpu" or not torch.cuda.is_available():
         return None

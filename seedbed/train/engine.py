@@ -173,7 +173,7 @@ class Engine:
                 # the transformer also answers for itself: left to the mixture alone, it learns nothing where the expert leads
                 loss = loss + own_BT.sum() * scale
             loss.backward()
-            self.source_losses.add(batch, mixed_BT.detach())
+            self.source_losses.add(batch.sources_B, batch.targets_BT, mixed_BT.detach().float().sum(1))
             totals += torch.stack((mixed_BT.detach().sum(), own_BT.detach().sum())) * scale
         return totals
 
@@ -187,6 +187,18 @@ class Engine:
     def sum_loads(self, loads: Tensor) -> Tensor:
         """Counts of tokens, of this rank's, made those of the global batch."""
         return sum_scalars(loads, self.ranks)
+
+    def sum_losses(self, sums: Tensor) -> Tensor:
+        """Sums over this rank's targets, made those over the global batch."""
+        return sum_scalars(sums, self.ranks)
+
+    def holders(self, name: str, parameter: Tensor) -> int:
+        """Among how many ranks `sum_parts` finds the same part of a parameter."""
+        return 1
+
+    def sum_parts(self, sums: Tensor) -> Tensor:
+        """Sums over this rank's parts of the weights, made those over the whole weights."""
+        return sums  # which are here
 
     def update(self, step: int, outcome: Outcome) -> float:
         """Move the weights by the gradients; give the share of the peak learning rate that was used."""

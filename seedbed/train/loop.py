@@ -34,7 +34,7 @@ from seedbed.train.measure import choose_device, model_config, open_data
 from seedbed.train.meters import Advance, Meters, load_meters
 from seedbed.train.norms import Norms
 from seedbed.train.parallel import Ranks, join_ranks
-from seedbed.train.sharded_engine import make_engine
+from seedbed.train.sharded_engine import engine_class
 from seedbed.train.stages import STAGES
 from seedbed.train.store import live_weights, save_model
 from seedbed.train.watchdog import Watchdog, launcher_exit
@@ -63,7 +63,9 @@ class Training:
             engine.data = open_data(context)  # a mixture's schedule refers to the number of steps
         else:
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
-            engine = make_engine(config, train, self.steps, recipe.seed, execution, open_data(context), ranks)
+            engine = engine_class(train.parallel)(
+                config, train, self.steps, recipe.seed, execution, open_data(context), ranks
+            )
         self.engine = engine
         self.expert_path = context.inputs["count"].path / "ngram.safetensors" if config.prior_order else None
         self.history = History(self.steps)
@@ -91,7 +93,7 @@ class Training:
         self.meters = Meters(
             self.tokens_before, training_flops_per_token(config), peak, sheet and sheet * ranks.world, device
         )
-        self.norms = Norms(engine.optimizer, self.steps)
+        self.norms = Norms(engine, self.steps)
         self.watchdog = Watchdog(context.path, ranks.rank, train.stuck_seconds, context.emit, launcher_exit())
         self.step = 0
         self.lr_fraction = 0.0
@@ -177,7 +179,7 @@ class Training:
         with self.meters.time("rewind"), self.watchdog.patient():
             self.engine.restart(self.steps)
             self.history.clear()
-            self.norms = Norms(self.engine.optimizer, self.steps)
+            self.norms = Norms(self.engine, self.steps)
             self.step = 0
             self.meters.restart(0, 0.0, 0.0)
             self.resume(at_most)
@@ -207,7 +209,7 @@ class Training:
             **self.meters.memory(),
         }
         if keep:
-            by_source = self.engine.source_losses.take(self.engine.sum_loads)
+            by_source = self.engine.source_losses.take(self.engine.sum_losses)
             entry |= {"loss_by_source": by_source} if by_source else {}
             self.history.records.append(entry)
         if self.ranks.leads:

@@ -7,51 +7,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from seedbed.errors import InputError
-from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
-from seedbed.recipe.layout import AUTO, Layout, parse_layout
-from seedbed.recipe.schema import TrainConfig
+from seedbed.recipe.layout import AUTO, parse_layout
 from seedbed.train.batch import IGNORED, Batch
-from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine
-from seedbed.train.execution import Execution, loss_chunk
+from seedbed.train.execution import loss_chunk
 from seedbed.train.optimizers import Optimizer
-from seedbed.train.parallel import Ranks
 
 if TYPE_CHECKING:
     from seedbed.train.parallel.whole import WholeModel
 
 
-class ShardedEngine(Engine):
-    def __init__(
-        self,
-        config: TransformerConfig,
-        train: TrainConfig,
-        steps: int,
-        seed: int,
-        execution: Execution,
-        data: TrainingData,
-        ranks: Ranks,
-        layout: Layout,
-    ) -> None:
-        self.layout = layout
-        self.whole: WholeModel | None = None
-        self.row_parts = layout.cp
-        super().__init__(config, train, steps, seed, execution, data, ranks)
-        self.row_ranks = self.sharded.mesh.row_share
+def engine_class(parallel: str) -> type[Engine]:
+    """What trains in the layout `train.parallel`; "auto" that nobody resolved means copies."""
+    return Engine if parallel == AUTO or parse_layout(parallel).copies_only else ShardedEngine
 
+
+class ShardedEngine(Engine):
     def build(self) -> Transformer:
         from seedbed.train.parallel.sharded import Sharded  # a second that one device need not pay
 
-        execution = self.execution
-        if execution.precision == "float8":
-            raise InputError(f"train.precision: float8 is not made for {self.layout}: use bfloat16, or dp alone")
+        layout, execution = parse_layout(self.train.parallel), self.execution
+        assert execution.precision != "float8", "refused before (run/workers.py)"
+        self.whole: WholeModel | None = None
         self.sharded = Sharded(
             self.config,
-            self.layout,
+            layout,
             execution.device,
             execution.precision == "bfloat16",
             execution.compile,
@@ -59,15 +44,16 @@ class ShardedEngine(Engine):
             loss_chunk(self.config, execution),
             self.seed,
         )
+        self.row_parts, self.row_ranks = layout.cp, self.sharded.mesh.row_share
         return self.sharded.model
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """This rank's rows a few at a time; for a pipeline in equal parts, at least as many as there are stages."""
         first, last = self.row_ranks.share(self.data.loader.plan.rows_at(step))
-        most = min(self.execution.micro_batch_rows, (last - first) // self.layout.pp)
+        most = min(self.execution.micro_batch_rows, (last - first) // self.sharded.layout.pp)
         if most == 0:
             raise InputError(
-                f"train.parallel: pp={self.layout.pp} needs as many rows on each device and step {step} has "
+                f"train.parallel: pp={self.sharded.layout.pp} needs as many rows on each device and step {step} has "
                 f"{last - first}: raise train.batch_tokens"
             )
         rows = next(n for n in range(most, 0, -1) if (last - first) % n == 0)
@@ -75,15 +61,25 @@ class ShardedEngine(Engine):
             yield self.data.rows(step, start, start + rows)
 
     def accumulate(self, batches: Iterator[Batch], scale: float) -> Tensor:
-        return self.sharded.backward(batches, scale)
+        return self.sharded.backward(batches, scale, self.source_losses.add)
 
     def reduce(self, totals: Tensor) -> Tensor:
         self.sharded.sum_gradients()
         norm = self.sharded.gradient_norm()
-        return torch.cat((self.sharded.sum_totals(totals), norm[None]))
+        return torch.cat((self.sum_losses(totals), norm[None]))
 
     def sum_loads(self, loads: Tensor) -> Tensor:
         return self.sharded.sum_over_rows(loads)
+
+    def sum_losses(self, sums: Tensor) -> Tensor:
+        return self.sharded.sum_losses(sums)
+
+    def holders(self, name: str, parameter: Tensor) -> int:
+        return self.sharded.holders(name, parameter)
+
+    def sum_parts(self, sums: Tensor) -> Tensor:
+        dist.all_reduce(sums)
+        return sums
 
     def restart(self, steps: int) -> None:
         """Back to freshly initialised weights. What is compiled and the mesh stay."""
@@ -112,19 +108,3 @@ class ShardedEngine(Engine):
             losses.append(model.mixed_losses(hidden_BTD, batch.targets_BT, batch.prior_BTP)[0].float().cpu())
             asked.append(batch.targets_BT.cpu() != IGNORED)
         return torch.cat(losses).numpy(), torch.cat(asked).numpy()
-
-
-def make_engine(
-    config: TransformerConfig,
-    train: TrainConfig,
-    steps: int,
-    seed: int,
-    execution: Execution,
-    data: TrainingData,
-    ranks: Ranks,
-) -> Engine:
-    """The engine for `train.parallel`: "auto" that nobody resolved means copies."""
-    layout = Layout(dp=ranks.world) if train.parallel == AUTO else parse_layout(train.parallel)
-    if layout.copies_only:
-        return Engine(config, train, steps, seed, execution, data, ranks)
-    return ShardedEngine(config, train, steps, seed, execution, data, ranks, layout)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seedbed.train.batch import IGNORED, Batch
+from seedbed.train.batch import IGNORED
 
 if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
     from seedbed.tokens.loader import Loader
@@ -22,14 +22,16 @@ class SourceLosses:
         self.kept_2S = torch.zeros(2, len(self.names), device=device)
         self.step_2S = torch.zeros_like(self.kept_2S)
 
-    def add(self, batch: Batch, losses_BT: Tensor) -> None:
-        """`losses_BT` of a micro-batch, 0 where nothing is asked. Nothing happens without a mixture."""
-        if not self.names or batch.sources_B is None:
+    def add(self, sources_B: Tensor | None, targets_BT: Tensor, losses_B: Tensor) -> None:
+        """Of a micro-batch each row's source, targets and the sum of their losses. Nothing happens without a mixture.
+
+        Of a row that is cut among ranks, the targets here and their losses.
+        """
+        if not self.names or sources_B is None:
             return
         device = self.step_2S.device
-        asked_B = (batch.targets_BT != IGNORED).sum(1).to(device)
-        both_2B = torch.stack((losses_BT.float().sum(1), asked_B.float()))
-        self.step_2S.index_add_(1, batch.sources_B.to(device), both_2B)
+        asked_B = (targets_BT != IGNORED).sum(1).to(device)
+        self.step_2S.index_add_(1, sources_B.to(device), torch.stack((losses_B.float(), asked_B.float())))
 
     def keep(self) -> None:
         if self.names:

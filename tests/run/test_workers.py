@@ -42,6 +42,13 @@ def test_a_layout_for_other_ranks_is_refused_before_anything_is_done(monkeypatch
     assert settle_layout(load_recipe(None, ["train.device=cpu"])).train.parallel == "dp=2"
     with pytest.raises(InputError, match=r"tp=2 does not divide model\.heads 3"):
         settle_layout(load_recipe(None, ["train.parallel=tp=2", "model.heads=3", "model.width=96", "model.kv_heads=3"]))
+    with pytest.raises(InputError, match=r"tp cuts heads, .*: use fsdp"):
+        settle_layout(load_recipe(None, ["train.parallel=tp=2", "model.architecture=olmo2"]))
+    with pytest.raises(InputError, match="float8 is not made for fsdp=2: use bfloat16"):
+        settle_layout(load_recipe(None, ["train.parallel=fsdp=2", "train.precision=float8"]))
+    with pytest.raises(InputError, match=r"leave out cp or model\.windows"):
+        encoder = ["train.objective=masked", "model.architecture=bert", "model.windows=SL"]
+        settle_layout(load_recipe(None, ["train.parallel=cp=2", *encoder]))
     with pytest.raises(InputError, match=r"train\.batch_warmup: 128 tokens are 1 rows, and dp=2 needs a multiple of 2"):
         settle_layout(load_recipe(None, ["train.device=cpu", "train.batch_warmup=[[5, 128]]"]))
 

@@ -9,7 +9,7 @@ import torch
 from prepared import Prepared
 
 from seedbed.files import read_json
-from seedbed.train.batch import IGNORED, Batch
+from seedbed.train.batch import IGNORED
 from seedbed.train.engine import Engine
 from seedbed.train.meters import Meters
 from seedbed.train.norms import Norms
@@ -89,10 +89,9 @@ def test_norms_are_those_of_the_tensors(prepare: Callable[..., Prepared]) -> Non
     config = model_config(prepared.recipe, prepared.outputs["tokenizer"].summary["vocab_size"])
     data = open_data(prepared.context("engine"))
     engine = Engine(config, prepared.recipe.train, 100, 1, Execution("cpu", "float32", False, 1, 4), data, Ranks())
-    norms = Norms(engine.optimizer, 100)
+    norms = Norms(engine, 100)
     for step in range(2):
         outcome = engine.gradients(step)
-        names = {id(p): name for name, p in engine.model.named_parameters()}
         gradients = {name: dense(p.grad) for name, p in engine.model.named_parameters()}
         weights = {name: p.detach().double().clone() for name, p in engine.model.named_parameters()}
         before = norms.before()
@@ -100,16 +99,14 @@ def test_norms_are_those_of_the_tensors(prepare: Callable[..., Prepared]) -> Non
         found = norms.after(before)
         now = {name: p.detach().double() for name, p in engine.model.named_parameters()}
         for group, parameters in norms.groups.items():
-            own = [names[id(p)] for p in parameters]
+            own = list(parameters)
             expected = {
                 "gradient": total([gradients[name] for name in own]),
                 "weight": total([now[name] for name in own]),
                 "update": total([now[name] - weights[name] for name in own]),
             }
             assert found[group] == pytest.approx(expected, rel=1e-4, abs=1e-12), group
-        everything = total(
-            [gradients[name] for group in norms.groups.values() for name in [names[id(p)] for p in group]]
-        )
+        everything = total([gradients[name] for group in norms.groups.values() for name in group])
         assert outcome.gradient_norm == pytest.approx(everything, rel=1e-5)
     assert set(norms.groups) == {"tables", "matrices", "head", "scalars"}
 
@@ -128,10 +125,10 @@ def test_losses_are_summed_by_source_and_those_of_a_dropped_step_are_forgotten()
     loader = SimpleNamespace(mixture=object(), shards=SimpleNamespace(groups=groups))
     losses = SourceLosses(loader, "cpu")  # type: ignore[arg-type]
     targets = torch.tensor([[5, 6, 7], [5, IGNORED, IGNORED], [1, 2, IGNORED]])
-    batch = Batch(targets, targets, sources_B=torch.tensor([1, 0, 1]))
-    losses.add(batch, torch.tensor([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 0.0]]))
+    sources = torch.tensor([1, 0, 1])
+    losses.add(sources, targets, torch.tensor([6.0, 4.0, 11.0]))
     losses.keep()
-    losses.add(batch, torch.full((3, 3), float("nan")))
+    losses.add(sources, targets, torch.full((3,), float("nan")))
     losses.drop()
     assert losses.take(lambda sums: sums) == {"books": 4.0, "code": 3.4}
     assert losses.take(lambda sums: sums) == {}

@@ -17,12 +17,12 @@ class Pipeline:
         self.schedules: dict[tuple[int, int], Schedule1F1B] = {}
         self.scale = 1.0
         self.mixed_only = True
-        self.totals = torch.zeros(2)
+        self.losses_R2 = torch.zeros(0, 2)
 
     def backward(self, micro_batches: list[dict[str, Tensor | None]], scale: float) -> Tensor:
-        """Gradients of all micro-batches (of equal size); on the last stage the sums of the losses, elsewhere 0."""
+        """Gradients of all micro-batches (of equal size), times `scale`; on the last stage the losses of all R rows [R, 2]."""
         rows = len(micro_batches[0]["tokens_BT"])  # type: ignore[arg-type]
-        self.scale, self.totals = scale, torch.zeros(2, device=self.device)
+        self.scale = scale
         self.mixed_only = micro_batches[0]["prior_BSP"] is None
         schedule = self.schedule(len(micro_batches), rows)
         joined: dict[str, Any] = {
@@ -31,8 +31,10 @@ class Pipeline:
         }
         tokens = joined.pop("tokens_BT")
         arguments = (tokens,) if self.stage.first else ()
-        schedule.step(*arguments, target=torch.zeros(len(tokens)), tokens_BT=tokens, return_outputs=False, **joined)
-        return self.totals
+        self.losses_R2 = torch.zeros(len(tokens), 2, device=self.device)
+        numbers_R = torch.arange(len(tokens), device=self.device)
+        schedule.step(*arguments, target=numbers_R, tokens_BT=tokens, return_outputs=False, **joined)
+        return self.losses_R2
 
     def schedule(self, count: int, rows: int) -> Schedule1F1B:
         if (count, rows) not in self.schedules:
@@ -54,6 +56,7 @@ class Pipeline:
             self.schedules[count, rows] = Schedule1F1B(stage, count, loss_fn=self.loss, scale_grads=False)
         return self.schedules[count, rows]
 
-    def loss(self, losses_B2: Tensor, _: Tensor) -> Tensor:
-        self.totals += losses_B2.detach().sum(dim=0) * self.scale
+    def loss(self, losses_B2: Tensor, numbers_B: Tensor) -> Tensor:
+        """What is minimised for the rows with these numbers, whose losses are kept."""
+        self.losses_R2[numbers_B] = losses_B2.detach()
         return (losses_B2[:, 0].sum() if self.mixed_only else losses_B2.sum()) * self.scale

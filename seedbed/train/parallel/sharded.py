@@ -4,7 +4,7 @@ whole model (meta) -> this stage's layers (pp) -> experts (ep) -> heads and chan
                    -> compile -> FSDP2 (fsdp, dp) -> memory -> weights drawn as one device draws them
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -14,10 +14,9 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.experimental import implicit_replication
 
-from seedbed.errors import InputError
 from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
-from seedbed.recipe.layout import Layout, split_layers
+from seedbed.recipe.layout import Layout, check_parts, split_layers
 from seedbed.train.batch import Batch
 from seedbed.train.parallel.context import cut_rows, positions_of
 from seedbed.train.parallel.experts import cut_experts, expert_stacks
@@ -28,6 +27,8 @@ from seedbed.train.parallel.tables import Table, make_dense, share_touched
 from seedbed.train.parallel.tensor import cut_by_heads_and_channels
 from seedbed.train.recompute import Recompute, recompute_layers
 
+Inputs = dict[str, Tensor | None]  # of a stage, by name
+Tell = Callable[[Tensor | None, Tensor, Tensor], None]  # sources [B], targets [B, S], sums of the rows' losses [B]
 TIED = "embedding.weight"  # held by the first and the last stage where it is the head as well
 
 
@@ -44,14 +45,7 @@ class Sharded:
         seed: int | None = None,
     ) -> None:
         """Without a `seed` the weights stay on the meta device, to be counted."""
-        if layout.cp > 1 and config.experts and config.experts.balance == "loss":
-            raise InputError(
-                "train.parallel: cp cuts rows, and the balance loss of experts is of whole rows: set model.balance=bias"
-            )
-        if layout.cp > 1 and not config.causal and any(config.windows):
-            raise InputError(
-                "train.parallel: cp reorders the keys of an encoder, and windows count positions: leave out cp or model.windows"
-            )
+        check_parts(layout, config)
         self.config, self.layout, self.device, self.bfloat16 = config, layout, device, bfloat16
         self.mesh = mesh = Mesh(layout, torch.device(device).type, ends=config.tied_head and layout.pp > 1)
         with torch.device("meta"):
@@ -114,7 +108,7 @@ class Sharded:
     def autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor | None]:
+    def inputs(self, batch: Batch) -> Inputs:
         """Of some rows, what the stage is called with."""
         batch = batch.to(self.device)
         cut = self.positions_S
@@ -128,24 +122,39 @@ class Sharded:
             "documents_BT": batch.documents_BT,
         }
 
-    def backward(self, batches: Iterator[Batch], scale: float) -> Tensor:
-        """Gradients of this rank's rows, times `scale`; the sums [2] of its mixed and own losses, times `scale`."""
+    def backward(self, batches: Iterator[Batch], scale: float, tell: Tell) -> Tensor:
+        """Gradients of this rank's rows, times `scale`; the sums [2] of its mixed and own losses, times `scale`.
+
+        `tell` gets what is known of the rows of each micro-batch; of a pipeline's stages the last one's alone knows losses.
+        """
+        totals = torch.zeros(2, device=self.device)
         with self.autocast():
-            if self.pipeline is not None:
-                return self.pipeline.backward([self.inputs(batch) for batch in batches], scale)
-            totals = torch.zeros(2, device=self.device)
-            for batch in batches:
-                losses_B2 = self.stage(**self.inputs(batch))
-                weighted(losses_B2, batch, scale).backward()
-                totals += losses_B2.detach().sum(dim=0) * scale
+            for batch, inputs, losses_B2 in self.worked(batches, scale):
+                tell(batch.sources_B, inputs["targets_BS"], losses_B2[:, 0])  # type: ignore[arg-type]
+                totals += losses_B2.sum(dim=0) * scale
         return totals
 
-    def sum_totals(self, totals: Tensor) -> Tensor:
+    def worked(self, batches: Iterator[Batch], scale: float) -> Iterator[tuple[Batch, Inputs, Tensor]]:
+        """Micro-batches whose gradients were added, with their rows' losses [B, 2]; none where there are no losses."""
+        if self.pipeline is None:
+            for batch in batches:
+                inputs = self.inputs(batch)
+                losses_B2 = self.stage(**inputs)
+                weighted(losses_B2, batch, scale).backward()
+                yield batch, inputs, losses_B2.detach()
+            return
+        held = [(batch, self.inputs(batch)) for batch in batches]
+        losses_R2 = self.pipeline.backward([inputs for _, inputs in held], scale)
+        if self.stage.last:
+            parts = losses_R2.chunk(len(held))
+            yield from ((*both, losses_B2) for both, losses_B2 in zip(held, parts, strict=True))
+
+    def sum_losses(self, sums: Tensor) -> Tensor:
         """Over the ranks that hold other tokens, and from the last stage to all."""
-        dist.all_reduce(totals, group=self.mesh.group("data"))
+        dist.all_reduce(sums, group=self.mesh.group("data"))
         if self.layout.pp > 1:
-            dist.all_reduce(totals, group=self.mesh.group("pp"))
-        return totals
+            dist.all_reduce(sums, group=self.mesh.group("pp"))
+        return sums
 
     def sum_over_rows(self, counts: Tensor) -> Tensor:
         """Counts of tokens, of this rank's, made those of the global batch."""

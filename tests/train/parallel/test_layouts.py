@@ -25,12 +25,15 @@ TWO = [
     Case("cp=2", "seedbed", documents=True, steps=5),
     Case("pp=2", "seedbed", steps=5),
     Case("dp=2,ep=2", "experts", steps=5),
+    Case("cp=2", "windows", documents=True, steps=3),
+    Case("cp=2", "encoder with rope", documents=True, steps=3),
 ]
 MORE_OF_TWO = [
     Case(layout, model, optimizer)
     for model, optimizer in (("llama", "adamw"), ("gpt2", "muon"), ("seedbed", "adamw"))
     for layout in ("fsdp=2", "tp=2", "cp=2", "pp=2")
 ] + [Case(layout, "latent experts") for layout in ("fsdp=2,ep=2", "tp=2", "cp=2", "pp=2")]
+MORE_OF_TWO += [Case(layout, "encoder", documents=True) for layout in ("fsdp=2", "tp=2", "cp=2", "pp=2")]
 BFLOAT16 = [
     Case(layout, "seedbed", precision="bfloat16", recompute="full", steps=4)
     for layout in ("fsdp=2", "tp=2", "cp=2", "pp=2")
@@ -48,6 +51,7 @@ FOUR = [
     Case("cp=2,tp=2", "llama", documents=True),
     Case("pp=2,cp=2", "seedbed"),
     Case("cp=4", "seedbed"),
+    Case("cp=4", "windows"),
     Case("fsdp=4", "seedbed"),
     Case("dp=4,ep=2", "experts"),
     Case("fsdp=4,ep=2", "experts"),
@@ -68,9 +72,10 @@ def check(cases: list[Case], world: int, folder: Path) -> None:
     for number, case in enumerate(cases):
         found, expected = torch.load(folder / f"{number}.pt", weights_only=True), alone(case)
         assert found.keys() == expected.keys() - ({"loads"} if "pp" in case.layout else set())
-        torch.testing.assert_close(found["losses"], expected["losses"], rtol=5e-5, atol=0, msg=note(case, "losses"))
-        torch.testing.assert_close(found["norms"], expected["norms"], rtol=2e-3, atol=0, msg=note(case, "norms"))
-        for name in found.keys() - {"losses", "norms"}:
+        for name in (name for name in found if name.split("/")[0] in ("norms", "losses")):
+            tolerance = 2e-3 if name.startswith("norms") else 5e-5
+            torch.testing.assert_close(found[name], expected[name], rtol=tolerance, atol=0, msg=note(case, name))
+        for name in (name for name in found if name.split("/")[0] not in ("norms", "losses")):
             # a softmax does not see what is added to all its scores: the gradient of a key's bias is rounding alone
             if not name.endswith("key.bias"):
                 apart = (found[name].double() - expected[name].double()).norm() / (

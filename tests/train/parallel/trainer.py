@@ -14,9 +14,10 @@ from seedbed.recipe.schema import TrainConfig
 from seedbed.train.batch import IGNORED, Batch
 from seedbed.train.engine import Engine
 from seedbed.train.execution import Execution
+from seedbed.train.norms import Norms
 from seedbed.train.parallel import Ranks
 from seedbed.train.recompute import Recompute
-from seedbed.train.sharded_engine import make_engine
+from seedbed.train.sharded_engine import engine_class
 
 ROWS, CONTEXT, VOCABULARY = 8, 32, 150  # a vocabulary that is padded, so that a rank of tp holds padding
 BASE = TransformerConfig(VOCABULARY, 4, 32, 4, 2, 64, CONTEXT)
@@ -27,6 +28,10 @@ MODELS = {
     "seedbed": replace(ARCHITECTURES["seedbed"](BASE), ngram_rows=64, prior_order=3, zero_output_init=False),
     "llama": ARCHITECTURES["llama"](BASE),
     "gpt2": ARCHITECTURES["gpt2"](BASE),
+    "windows": replace(ARCHITECTURES["llama"](BASE), windows=(5, 0, 20, 0)),
+    "encoder": ARCHITECTURES["bert"](BASE),
+    # what BERT's learned positions do not show: distances of an encoder
+    "encoder with rope": replace(ARCHITECTURES["llama"](BASE), causal=False),
     "experts": replace(ARCHITECTURES["llama"](BASE), experts=EXPERTS),
     "latent experts": replace(
         ARCHITECTURES["llama"](BASE), experts=replace(EXPERTS, z_loss_weight=0.01), latent=LatentConfig(16, 8, 8, 8)
@@ -50,8 +55,13 @@ class Rows:
 
     def __init__(self, case: Case) -> None:
         self.case, self.config = case, MODELS[case.model]
+        groups = [SimpleNamespace(name=name) for name in ("books", "code", "unseen")]
         self.loader = SimpleNamespace(
-            batch_rows=ROWS, context=CONTEXT, mixture=(), plan=SimpleNamespace(rows_at=lambda step: ROWS)
+            batch_rows=ROWS,
+            context=CONTEXT,
+            mixture=True,
+            shards=SimpleNamespace(groups=groups),
+            plan=SimpleNamespace(rows_at=lambda step: ROWS),
         )
 
     def whole(self, step: int) -> Batch:
@@ -67,7 +77,8 @@ class Rows:
         if self.config.prior_order:
             masses = torch.rand(ROWS, CONTEXT, self.config.prior_order - 1, generator=generator)
             prior = torch.cat((-5 * torch.rand(ROWS, CONTEXT, 1, generator=generator), masses), dim=2)
-        return Batch(windows[:, :-1].contiguous(), targets, prior, documents)
+        sources = torch.randint(0, 2, (ROWS,), generator=generator)
+        return Batch(windows[:, :-1].contiguous(), targets, prior, documents, sources)
 
     def num_targets(self, step: int) -> int:
         return int((self.whole(step).targets_BT != IGNORED).sum())
@@ -81,19 +92,29 @@ def make(case: Case, ranks: Ranks) -> Engine:
     train = TrainConfig(steps=case.steps, optimizer=case.optimizer, parallel=case.layout, grad_clip=0.5)
     execution = Execution("cpu", case.precision, False, 1, 2, case.recompute)
     data: Any = Rows(case)
-    return make_engine(MODELS[case.model], train, case.steps, 1, execution, data, ranks)
+    return engine_class(case.layout)(MODELS[case.model], train, case.steps, 1, execution, data, ranks)
 
 
 def train(case: Case, ranks: Ranks) -> dict[str, Tensor]:
-    """The loss curve, the gradient norms and the weights at the end (on rank 0)."""
+    """The loss curve, the norms, the loss by source and the weights at the end (on rank 0)."""
     engine = make(case, ranks)
-    outcomes = [engine.step(step) for step in range(case.steps)]
+    norms, outcomes = Norms(engine, case.steps), []
+    by_group: dict[str, list[list[float]]] = {}
+    for step in range(case.steps):
+        outcomes.append(engine.gradients(step))
+        before = norms.before()
+        engine.update(step, outcomes[-1])
+        for group, kinds in norms.after(before).items():
+            by_group.setdefault(group, []).append(list(kinds.values()))
+    by_source = engine.source_losses.take(engine.sum_losses)
     model = engine.whole_model()
     weights = {} if model is None else {name: value.clone() for name, value in model.state_dict().items()}
     loads = torch.tensor([load for loads in engine.model.expert_loads().values() for load in loads])
     return {
         "losses": torch.tensor([(o.loss, o.transformer_loss) for o in outcomes]),
         "norms": torch.tensor([o.gradient_norm for o in outcomes]),
+        **{f"norms/{group}": torch.tensor(values) for group, values in by_group.items()},
+        **{f"losses/{source}": torch.tensor(loss) for source, loss in by_source.items()},
         **({} if "pp" in case.layout else {"loads": loads}),
         **weights,
     }
