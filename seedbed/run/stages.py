@@ -174,14 +174,18 @@ def run_stage(
 def require_sound(output: StageOutput, state: dict[str, Any]) -> None:
     """Raise SeedbedError when a finished stage that is about to be read differs from its record. Once a process."""
     checked: set[Path] = state.setdefault(SOUND, set())
-    if output.path in checked:
-        return
-    recorded, found = read_json(output.path / "stage.json")["files"], describe_files(output.path)
+    if output.path not in checked:
+        check_files(output.path)
+        checked.add(output.path)
+
+
+def check_files(path: Path, remedy: str = "run the same command again") -> None:
+    """Raise SeedbedError when a finished stage's folder differs from its record; `remedy` follows "delete it and"."""
+    recorded, found = read_json(path / "stage.json")["files"], describe_files(path)
     for name, entry in recorded.items():
         if found.get(name) != entry:
             reason = "is damaged (its checksum differs)" if name in found else "is missing"
-            raise SeedbedError(f"{output.path / name} {reason}: delete {output.path} and run the same command again")
-    checked.add(output.path)
+            raise SeedbedError(f"{path / name} {reason}: delete {path} and {remedy}")
 
 
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:

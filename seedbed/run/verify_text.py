@@ -37,7 +37,7 @@ def verification_text(result: Verification) -> str:
         checked.append(f"{counted(result.tokens)} tokens in shards")
     if result.traces:
         checked.append(f"{len(result.traces)} training tokens traced to their text")
-    verdict = f"{len(result.problems)} PROBLEMS" if result.problems else "sound"
+    verdict = f"NOT SOUND, {len(result.problems)} wrong" if result.problems else "sound"
     blocks.append(f"{verdict}: {', '.join(checked)}")
     return "\n\n".join(blocks)
 

@@ -16,6 +16,7 @@ from seedbed.model.config import TransformerConfig
 from seedbed.model.language_model import LanguageModel
 from seedbed.model.ngram import NgramExpert
 from seedbed.model.transformer import Transformer
+from seedbed.run.stages import check_files
 from seedbed.train.checkpoints import merge_tensors
 
 
@@ -69,9 +70,11 @@ def load_expert(path: Path) -> NgramExpert:
 
 
 def load_model(folder: Path, device: str = "cpu") -> LanguageModel:
-    """The model that `save_model` wrote."""
+    """The model that `save_model` wrote. In a run's folder its files are held against their checksums first."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} is not a model folder (it has no config.json): give a run that finished training")
+    if (folder / "stage.json").is_file():
+        check_files(folder, "run `seedbed run` on the run again")
     config = TransformerConfig.from_json(read_json(folder / "config.json"))
     with torch.device("meta"):
         model = Transformer(config)

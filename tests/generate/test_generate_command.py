@@ -59,11 +59,19 @@ def test_wrong_input(
         assert line.count("\n") == 1 and str(folder) in line and reason in line
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["in a run", "alone"])
 def test_damaged_weights(
-    finished_run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    finished_run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
-    weights = finished_run.stage_path("train") / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    assert call([str(finished_run.path)], monkeypatch) == 1
+    """A cut file cannot be loaded; a flipped bit can, and only the run's record shows it."""
+    folder = finished_run.stage_path("train")
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    if alone:
+        (folder / "stage.json").unlink()
+        weights.write_bytes(whole[:-100])
+    else:
+        weights.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
+    assert call([str(folder if alone else finished_run.path)], monkeypatch) == 1
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and "damaged weights" in line
+    assert line.count("\n") == 1 and str(weights if not alone else folder) in line and "damaged" in line
