@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from seedbed.corpus.yields import sum_yields
 from seedbed.files import sha256_json, write_json
@@ -38,6 +39,8 @@ MACHINE = {
     "accelerated": {"float32": "avx2"}, "gpus": [], "os": "Linux 6 x86_64", "python": "3.11.7", "torch": "2.13.0",
 }  # fmt: skip
 
+settings.register_profile("seedbed", deadline=None)  # a busy machine is no failure
+settings.load_profile("seedbed")
 FINISHED: list[Path] = []
 WORDS = ["the", "people", "of", "this", "land", "shall", "give", "their", "king", "a", "house", "and", "bread", "for"]
 SMALL_RUN = {

@@ -90,7 +90,7 @@ def asked_for(
     """The recipe and the run folder that a command line names; a folder alone means the recipe it was begun with."""
     from seedbed.files import read_json
     from seedbed.recipe import load_recipe
-    from seedbed.recipe.resolve import validate
+    from seedbed.recipe.layers import validate
 
     if out is not None and (out / "request.json").is_file() and not any((recipe_name, settings, minutes, size, corpus)):
         request = out / "request.json"

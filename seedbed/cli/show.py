@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.files import read_json
-from seedbed.recipe.resolve import dump_recipe
+from seedbed.recipe.dump import dump_recipe
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import scores_of
 from seedbed.run.folder import RunFolder

@@ -39,7 +39,7 @@ from seedbed.corpus.dedup.index import open_run
 from seedbed.corpus.executors import close_executors, run_tasks
 from seedbed.errors import InputError
 from seedbed.recipe.curation import STEPS, CurateConfig, overlay
-from seedbed.recipe.resolve import check_keys, parse_setting, validate
+from seedbed.recipe.layers import check_keys, parse_setting, validate
 from seedbed.recipe.schema import Recipe
 from seedbed.run.folder import RunFolder
 

@@ -22,8 +22,11 @@ from pydantic import Field, ValidationError
 
 from seedbed.errors import InputError
 from seedbed.files import read_json, write_json, write_text
-from seedbed.recipe.resolve import check_keys, load_recipe, make_paths_absolute, parse_count, safe_name, toml_value
+from seedbed.recipe.dump import toml_value
+from seedbed.recipe.layers import check_keys, make_paths_absolute, safe_name
+from seedbed.recipe.resolve import load_recipe
 from seedbed.recipe.schema import Recipe, Section
+from seedbed.recipe.shape import parse_count
 from seedbed.run.progress import ProgressListener
 
 SCORED_BYTES = (

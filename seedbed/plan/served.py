@@ -10,7 +10,7 @@ from seedbed.model.config import TransformerConfig
 
 Number = Any  # a float, or a NumPy array of them
 
-WIDTH_PER_LAYER = (32.0, 128.0)  # of small models and of large ones (recipe/resolve.py, derive_shape)
+WIDTH_PER_LAYER = (32.0, 128.0)  # of small models and of large ones (recipe/shape.py, derive_shape)
 KV_WIDTH = 1024  # 8 heads of 128 for keys and for values, as Llama 3 of any size
 
 

@@ -1,8 +1,8 @@
 """The model that a recipe describes, before there is a corpus: the vocabulary is the recipe's, or the one its size would get."""
 
 from seedbed.model.config import TransformerConfig
-from seedbed.recipe.resolve import parse_count
 from seedbed.recipe.schema import Recipe
+from seedbed.recipe.shape import parse_count
 
 
 def planned_config(recipe: Recipe) -> TransformerConfig:

@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Any
 
 from seedbed.quantities import byte_size, counted, duration, money, quantity, volume, weight
-from seedbed.recipe.resolve import dump_recipe
+from seedbed.recipe.dump import dump_recipe
 from seedbed.report import charts
 from seedbed.report.gather import RunData
 from seedbed.report.html import bars, chart, esc, facts, section, table, tag

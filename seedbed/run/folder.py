@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from seedbed.errors import InputError
 from seedbed.files import read_json, write_json, write_text
-from seedbed.recipe.resolve import dump_recipe, load_resolved
+from seedbed.recipe.dump import dump_recipe, load_resolved
 from seedbed.recipe.schema import Recipe
 
 

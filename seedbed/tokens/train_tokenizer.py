@@ -10,8 +10,8 @@ import xxhash
 from seedbed.errors import InputError
 from seedbed.files import sha256_file
 from seedbed.recipe.objective import special_tokens
-from seedbed.recipe.resolve import parse_count
 from seedbed.recipe.schema import Recipe
+from seedbed.recipe.shape import parse_count
 from seedbed.run.stages import Stage, StageContext
 from seedbed.tokens.kept_documents import read_rows, split_sizes
 from seedbed.tokens.tokenizer import BYTES_AND_END, Tokenizer
@@ -28,13 +28,10 @@ def stage_config(recipe: Recipe) -> dict[str, Any]:
     config = recipe.tokenizer
     needed = needed_tokens(recipe)
     special = {"special": [names[0] for names in needed]} if needed else {}
+    stated = {"vocab_size": config.vocab_size} if config.vocab_size else {}
     if config.path is not None:
-        return {"import": sha256_file(importable(Path(config.path))), **special}
-    size = (
-        {"vocab_size": config.vocab_size}
-        if config.vocab_size
-        else {"model_vocab": vocab_for_model(layer_parameters(recipe))}
-    )
+        return {"import": sha256_file(importable(Path(config.path))), **stated, **special}
+    size = stated or {"model_vocab": vocab_for_model(layer_parameters(recipe))}
     return {**size, "pattern": config.pattern, "max_training_bytes": config.max_training_bytes, **special}
 
 
@@ -73,6 +70,11 @@ def run(context: StageContext) -> dict[str, Any]:
         tokenizer = Tokenizer.load(importable(Path(config.path)))
         for names in needed_tokens(context.recipe):
             tokenizer.special_id(names)
+        if config.vocab_size not in (None, tokenizer.vocab_size):
+            raise InputError(
+                f"tokenizer.vocab_size: {config.vocab_size:,} was asked for and {config.path} has {tokenizer.vocab_size:,} "
+                "entries: leave the field out (tokenizer.vocab_size=none), or give another tokenizer"
+            )
         summary = {"imported": True, "trained_on_bytes": 0, "trained_on_documents": 0}
         if not tokenizer.exact:
             context.emit(

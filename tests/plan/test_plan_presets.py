@@ -9,7 +9,7 @@ from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.model.transformer import Transformer
 from seedbed.plan.shape import planned_config
 from seedbed.recipe import load_recipe
-from seedbed.recipe.resolve import preset_names
+from seedbed.recipe.layers import preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())

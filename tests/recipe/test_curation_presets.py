@@ -8,7 +8,8 @@ import pytest
 from seedbed.corpus.chain import judgements
 from seedbed.errors import InputError
 from seedbed.recipe.curation import CurateConfig, CurationPreset
-from seedbed.recipe.resolve import dump_recipe, load_recipe, load_resolved
+from seedbed.recipe.dump import dump_recipe, load_resolved
+from seedbed.recipe.resolve import load_recipe
 
 
 @pytest.mark.parametrize("name", get_args(CurationPreset))

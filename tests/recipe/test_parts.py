@@ -6,7 +6,7 @@ from seedbed.errors import InputError
 from seedbed.model.arithmetic import count_parameters
 from seedbed.model.config import ExpertsConfig, LatentConfig
 from seedbed.recipe import load_recipe
-from seedbed.recipe.resolve import parse_count
+from seedbed.recipe.shape import parse_count
 from seedbed.train.measure import model_config
 
 MOE = ["model.num_experts=8"]

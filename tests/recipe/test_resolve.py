@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from seedbed.errors import InputError
 from seedbed.recipe import load_recipe, preset_names
-from seedbed.recipe.resolve import derive_heads, derive_shape, dump_recipe, load_resolved, parse_count, toml_value
+from seedbed.recipe.dump import dump_recipe, load_resolved, toml_value
+from seedbed.recipe.shape import derive_heads, derive_shape, parse_count
 
 HORIZONS = ("steps", "tokens", "flops", "minutes")
 
@@ -76,6 +77,20 @@ def test_a_file_names_its_preset(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_size_may_be_a_plain_number() -> None:
+    assert load_recipe(settings=["model.size=1_000_000"]).model == load_recipe(size="1M").model.model_copy(
+        update={"size": "1000000"}
+    )
+
+
+def test_an_imported_tokenizer_brings_its_own_vocabulary() -> None:
+    """The preset's size goes with the preset's tokenizer; one given after the import is kept, and checked against it."""
+    assert load_recipe("gpt2-124m").tokenizer.vocab_size == 50257
+    assert load_recipe("gpt2-124m", settings=["tokenizer.path=mine.json"]).tokenizer.vocab_size is None
+    both = ["tokenizer.path=mine.json", "tokenizer.vocab_size=512"]
+    assert load_recipe("gpt2-124m", settings=both).tokenizer.vocab_size == 512
+
+
 def test_the_corpus_dial_replaces_sources_and_names_the_run(tmp_path: Path) -> None:
     (tmp_path / "größe & more.v2.txt").write_text("x")
     recipe = load_recipe(corpus=tmp_path / "größe & more.v2.txt")
@@ -86,6 +101,10 @@ def test_the_corpus_dial_replaces_sources_and_names_the_run(tmp_path: Path) -> N
 WRONG = {
     "train.stepz=5": r"unknown recipe key train\.stepz: did you mean train\.steps\?",
     "trian.steps=5": r"unknown recipe key trian: did you mean train\?",
+    "steps=5": r"unknown recipe key steps: did you mean curate\.steps or train\.steps\?",
+    "train.lr=0.1": r"unknown recipe key train\.lr: did you mean train\.matrix_lr or train\.embedding_lr or train\.head_lr\?",
+    "train.width=64": r"unknown recipe key train\.width: did you mean model\.width\?",
+    "nothing=5": r"unknown recipe key nothing: known: name, .*train",
     "model=5": r"model is a section: give its fields, such as model\.architecture",
     "train.steps=-1": r"train\.steps: Input should be greater than 0 \(found -1\)",
     "train.steps=many": r"train\.steps: .*integer.* \(found 'many'\)",

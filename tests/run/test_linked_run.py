@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from seedbed.errors import InputError, SeedbedError
-from seedbed.recipe.resolve import dump_recipe, load_recipe, load_resolved
+from seedbed.recipe.dump import dump_recipe, load_resolved
+from seedbed.recipe.resolve import load_recipe
 from seedbed.recipe.schema import Recipe
 from seedbed.run.folder import RunFolder
 from seedbed.run.pipeline import run_pipeline

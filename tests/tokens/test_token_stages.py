@@ -115,6 +115,14 @@ def test_an_import_is_checked_and_enters_the_key_by_content(
     context = make_context("tokenizer", {"curate": folder}, tokenizer={"path": str(first)})
     assert TOKENIZER.run(context)["sha256"] == tokenizer.sha256
     assert (context.path / "tokenizer.json").read_bytes() == first.read_bytes()
+    size = tokenizer.vocab_size
+    for asked in (size - 1, size + 1):
+        wrong = make_context("tokenizer", {"curate": folder}, tokenizer={"path": str(first), "vocab_size": asked})
+        with pytest.raises(
+            InputError, match=rf"vocab_size: {asked:,} was asked for and .*x\.json has {size:,} entries"
+        ):
+            TOKENIZER.run(wrong)
+        assert TOKENIZER.config(wrong.recipe) != configs[0]
     with pytest.raises(InputError, match=r"tokenizer\.path: .*absent\.json does not exist"):
         TOKENIZER.config(recipe(tokenizer={"path": str(tmp_path / "absent.json")}))
 

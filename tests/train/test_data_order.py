@@ -11,7 +11,8 @@ import torch
 
 from seedbed.errors import InputError
 from seedbed.files import read_json
-from seedbed.recipe.resolve import dump_recipe, load_recipe, load_resolved
+from seedbed.recipe.dump import dump_recipe, load_resolved
+from seedbed.recipe.resolve import load_recipe
 from seedbed.recipe.schema import Recipe
 from seedbed.run.folder import RunFolder
 from seedbed.run.pipeline import run_pipeline

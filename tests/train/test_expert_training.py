@@ -13,7 +13,7 @@ from prepared import Prepared, assert_same_model
 from safetensors.torch import load_file
 
 from seedbed.files import read_json
-from seedbed.recipe.resolve import load_resolved
+from seedbed.recipe.dump import load_resolved
 from seedbed.run.folder import RunFolder
 from seedbed.run.pipeline import STAGE_NAMES, apply_measured
 from seedbed.run.stages import load_output
