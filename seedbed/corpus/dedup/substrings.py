@@ -127,10 +127,23 @@ def hash_windows(
             flush(lengths)
             lengths = []
     flush(lengths)
-    windows = np.concatenate(found, axis=1)
-    np.save(folder / f"windows-{shard:05d}.npy", windows[:, np.argsort(windows[0], kind="stable")])
+    num_windows = save_by_key(found, folder / f"windows-{shard:05d}.npy")
     np.save(folder / f"words-{shard:05d}.npy", np.array(counts, np.int64).reshape(-1, 2))
-    return {"words": before, "windows": windows.shape[1]}
+    return {"words": before, "windows": num_windows}
+
+
+def save_by_key(pieces: list[np.ndarray], path: Path) -> int:
+    """Save u64 [3, windows] pieces as one array in order of its first row, a row in memory at a time; gives the windows."""
+    key = np.concatenate([piece[0] for piece in pieces])
+    order = np.argsort(key, kind="stable")
+    with path.open("wb") as file:
+        header = {"descr": "<u8", "fortran_order": False, "shape": (3, len(key))}
+        np.lib.format.write_array_header_1_0(file, header)
+        key[order].tofile(file)
+        del key
+        for row in (1, 2):
+            np.concatenate([piece[row] for piece in pieces])[order].tofile(file)
+    return len(order)
 
 
 def num_parts(num_windows: int) -> int:
@@ -145,13 +158,16 @@ def find_repeats(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     low, high = range_of_part(task["part"], task["parts"])
     found = [np.empty((3, 0), np.uint64)]
-    for shard, start in enumerate(task["starts"]):
+    for start, shard in sorted(zip(task["starts"], range(len(task["starts"])), strict=True)):
         windows = np.load(folder / f"windows-{shard:05d}.npy", mmap_mode="r")
         piece = np.array(windows[:, slice_of(windows[0], low, high, with_zero=True)])
         piece[2] += np.uint64(start)
         found.append(piece)
     key, check, place = np.concatenate(found, axis=1)
-    order = np.lexsort((place, check, key))
+    order = np.argsort(key, kind="stable")  # shards come in order, and are sorted: it merges, and places stay in order
+    collisions = (key[order][1:] == key[order][:-1]) & (check[order][1:] != check[order][:-1])
+    if collisions.any():
+        order = np.lexsort((place, check, key))
     key, check, place = key[order], check[order], place[order].astype(np.int64)
     same = (key[1:] == key[:-1]) & (check[1:] == check[:-1])  # as the one before
     later, followed = np.append(False, same)[: len(key)], np.append(same, False)[: len(key)]

@@ -83,6 +83,19 @@ def test_the_words_cut_are_those_of_comparing_everything(tmp_path_factory, texts
     assert cut(texts, min_words, folder, shards, parts) == plain_cut(texts, min_words)
 
 
+def test_windows_whose_first_64_bits_collide_are_told_apart_by_the_others(tmp_path, monkeypatch):
+    calls = itertools.count()
+
+    def weak(words, width):
+        hashes = window_hashes(words, width)
+        return hashes & np.uint64(3 << 62) if next(calls) % 2 == 0 else hashes
+
+    monkeypatch.setattr(substrings, "window_hashes", weak)
+    rng = random.Random(9)
+    texts = [" ".join(rng.choices("abc", k=rng.randrange(12))) for _ in range(60)]
+    assert cut(texts, 3, tmp_path, 3, 2) == plain_cut(texts, 3)
+
+
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.text(alphabet="ab ", max_size=40), max_size=4),

@@ -115,8 +115,10 @@ function histogram(found, lines) {
   const drawing = el("svg", { class: "histogram", viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "documents by score" });
   found.counts.forEach((bin, index) => {
     let above = 100;
+    const all = bin[0] + bin[1] + bin[2];
+    const scale = all > top ? 100 / all : 95 / top;
     ["kept", "own", "others"].forEach((kind, at) => {
-      const drawn = Math.min(above, bin[at] ? Math.max((95 * bin[at]) / top, 0.6) : 0);
+      const drawn = Math.min(above, bin[at] ? Math.max(bin[at] * scale, 0.6) : 0);
       above -= drawn;
       if (drawn) drawing.append(el("rect", { class: kind, x: index * width, y: above, width: width * 0.92, height: drawn }));
     });
@@ -196,7 +198,7 @@ async function thresholds(query) {
     const [before, after] = decided.kept;
     const parts = [el("strong", {}, `${count(after)} of ${count(decided.documents)} kept`)];
     if (set.length) {
-      const bytes = decided.kept_bytes.length ? ` · text ${size(decided.kept_bytes[0])} → ${size(decided.kept_bytes[1])}` : "";
+      const bytes = decided.kept_bytes.length ? ` · text ${decided.cuts ? "before cuts " : ""}${size(decided.kept_bytes[0])} → ${size(decided.kept_bytes[1])}` : "";
       parts.push(el("div", { class: "legend" }, `${after >= before ? "+" : ""}${count(after - before)}: ${count(decided.gained)} newly kept, ${count(decided.lost)} no longer kept${bytes}`));
       const others = Object.entries(decided.rules).map(([rule, [old, now]]) => `${rule} ${count(old)} → ${count(now)}`).join(", ");
       parts.push(el("div", { class: "legend" }, others), el("pre", {}, `seedbed corpus redecide ${quoted(about.path)} ${set.map((each) => `--set ${quoted(each)}`).join(" ")} --write`));
