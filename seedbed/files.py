@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from seedbed.errors import SeedbedError
+from seedbed.errors import InputError, SeedbedError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -25,6 +25,25 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
+
+
+def check_place(option: str, path: Path) -> None:
+    """Before the work: whether a file that an option names can be written. Raises InputError."""
+    if not path.name or path.is_dir():
+        raise InputError(f"{option}: {path} is a folder: give a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(
+            f"{option}: {path}: {path.parent} is no folder that can be written to: give a file in one that is"
+        )
+
+
+def write_asked(option: str, path: Path, text: str) -> None:
+    """Write a file that an option names. Raises InputError where it cannot be."""
+    check_place(option, path)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(f"{option}: {path}: {error.strerror}: give a file in another folder") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -49,13 +49,16 @@ def fit(
     json: JsonOption = False,
 ) -> None:
     """Fit a law to runs: parameters with intervals, the best split of budgets, and how far forms differ beyond the runs."""
+    from seedbed.files import check_place, write_asked
     from seedbed.laws.report import fit_report, report_text
     from seedbed.laws.text import plain_json
 
+    if out is not None:
+        check_place("--out", out)
     law, read, outliers = fitted(points, form, drop_highest, bootstrap, where, base)
     report = fit_report(law, read, outliers, at, hold_out)
     if out is not None:
-        law.save(out)
+        write_asked("--out", out, law.to_json())
     print_found(json, plain_json(report), report_text(report, law) + (f"\nwritten to {out}" if out else ""))
 
 

@@ -1,5 +1,6 @@
 """`seedbed plan`: what a run takes and reaches, before anything runs. Without a verb, the plan of a recipe."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,10 +8,22 @@ import typer
 from typer.core import TyperGroup
 
 from seedbed.cli.run import JsonOption, RecipeArgument, SetOption, SizeOption
+from seedbed.errors import InputError
 
 TablesOption = Annotated[
     Path | None, typer.Option("--tables", help="A TOML file with rows of your own: devices, grids, prices.")
 ]
+
+
+HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures of it.")]
+
+
+def check_html(path: Path | None) -> None:
+    """Before the work. Raises InputError where the page could not be written."""
+    from seedbed.files import check_place
+
+    if path is not None:
+        check_place("--html", path)
 
 
 class RecipeByDefault(TyperGroup):
@@ -18,7 +31,20 @@ class RecipeByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = bool(args) and (args[0] in self.commands or args[0] == "--help")
+        if args and not named:
+            refuse_misspelt(args[0], self.commands)
         return super().parse_args(ctx, args if named else ["recipe", *args])
+
+
+def refuse_misspelt(word: str, verbs: Iterable[str]) -> None:
+    """A word that is nearly a verb and no recipe is not taken for a recipe. Raises InputError."""
+    import difflib
+
+    from seedbed.recipe import preset_names
+
+    near = difflib.get_close_matches(word, list(verbs), 1, cutoff=0.7)
+    if near and word not in preset_names() and not Path(word).exists():
+        raise InputError(f"plan {word}: neither a recipe nor a verb: did you mean `seedbed plan {near[0]}`?")
 
 
 app = typer.Typer(
@@ -32,7 +58,10 @@ app = typer.Typer(
 @app.command()
 def recipe(
     recipe: RecipeArgument = None,
-    gpus: Annotated[int, typer.Option("--gpus", min=1, max=10**6, help="How many devices.")] = 8,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", min=1, max=10**6, help="How many devices. Default: 8, or this machine's one."),
+    ] = None,
     gpu: Annotated[
         str, typer.Option("--gpu", help="Which: a row of the table, such as h100, or this machine: this.")
     ] = "h100",
@@ -40,20 +69,31 @@ def recipe(
     settings: SetOption = None,
     size: SizeOption = None,
     region: Annotated[str | None, typer.Option("--region", help="Country of the devices. Default: USA.")] = None,
+    start_month: Annotated[
+        int | None, typer.Option("--start-month", help="Month of start, 1 to 12, where the table has months.")
+    ] = None,
     rent: Annotated[float | None, typer.Option("--rent", help="Dollars of a device for an hour.")] = None,
     own: Annotated[bool, typer.Option("--own", help="Devices are bought, and amortised.")] = False,
     pue: Annotated[float | None, typer.Option("--pue", help="Power usage effectiveness of the building.")] = None,
     law: Annotated[str | None, typer.Option("--law", help="A published law, or a file of `seedbed laws fit`.")] = None,
     tables: TablesOption = None,
+    html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
     """What training a recipe takes: layout, memory, time, money, energy, carbon, water, and its loss (the default verb)."""
     from seedbed.plan.question import Question
-    from seedbed.plan.report import make_plan, plan_lines
+    from seedbed.plan.report import THIS, make_plan, plan_lines
     from seedbed.recipe import load_recipe
 
-    question = Question(region=(region,) if region else (), rent=rent, own=own, pue=pue, tables=tables)
-    found = make_plan(load_recipe(recipe, settings or (), None, size), gpus, gpu, parallel, question, law)
+    check_html(html)
+    regions = () if region is None else (region,)
+    question = Question(region=regions, start_month=start_month, rent=rent, own=own, pue=pue, tables=tables)
+    devices = gpus or (1 if gpu.strip().lower() == THIS else 8)
+    found = make_plan(load_recipe(recipe, settings or (), None, size), devices, gpu, parallel, question, law)
+    if html is not None:
+        from seedbed.plan.recipe_page import write_page
+
+        write_page(html, found)
     show(found, plan_lines(found), json)
 
 
@@ -111,7 +151,7 @@ def query(
     full: Annotated[
         bool, typer.Option("--full", help="All of the Pareto set, and what pays back at which traffic.")
     ] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures of it.")] = None,
+    html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
     """The best plans under any caps: money, time, devices, energy, carbon, water, or a loss to reach."""
@@ -120,6 +160,7 @@ def query(
     from seedbed.plan.question import Question, whole_numbers
 
     given = {name: value for name, value in locals().items() if name in Question.__dataclass_fields__}
+    check_html(html)
     given |= {"chip": tuple(chip or ()), "region": tuple(region or ()), "experts": whole_numbers("--experts", experts)}
     found = find(Question(**given), full or html is not None)
     if html is not None:
@@ -130,12 +171,17 @@ def query(
 
 
 @app.command()
-def validate(json: JsonOption = False) -> None:
+def validate(html: HtmlOption = None, json: JsonOption = False) -> None:
     """Recompute published costs, energy, carbon and water, and show the error of each."""
     from seedbed.plan.validate import summary, validation_lines
     from seedbed.plan.validate import validate as recompute
 
+    check_html(html)
     checks = recompute()
+    if html is not None:
+        from seedbed.plan.validate_page import write_page
+
+        write_page(html, checks)
     show({"cases": [check.as_dict() for check in checks], "summary": summary(checks)}, validation_lines(checks), json)
 
 

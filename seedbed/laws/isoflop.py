@@ -21,6 +21,7 @@ from seedbed.laws.power import PowerLaw, fit_power
 SAME_BUDGET = 0.05  # budgets whose logarithms differ by less are one
 LEAST_POINTS = 4  # a parabola through three has no residual
 LEAST_BUDGETS = 3
+LEAST_SIZES = 4
 BEYOND = 100.0
 
 
@@ -86,6 +87,10 @@ def minima_of(points: Points) -> tuple[tuple[Minimum, ...], tuple[str, ...]]:
     for flops, rows in budgets_of(points):
         if len(rows) < LEAST_POINTS:
             skipped.append(f"{flops:.3g} FLOPs: {len(rows)} points, fewer than {LEAST_POINTS}")
+            continue
+        sizes = len(np.unique(np.round(np.log(points.inputs.tokens[rows]), 6)))
+        if sizes < LEAST_SIZES:
+            skipped.append(f"{flops:.3g} FLOPs: {sizes} different numbers of tokens, fewer than {LEAST_SIZES}")
             continue
         minimum = minimum_of(flops, points.take(rows))
         if minimum is None:

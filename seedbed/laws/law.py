@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seedbed.errors import InputError
-from seedbed.files import write_json
+from seedbed.files import write_text
 from seedbed.laws.forms import FORMS, MOST_LOG, Array, Form, Inputs, make_inputs
 
 if TYPE_CHECKING:
@@ -199,26 +199,27 @@ class Law:
         step = log_n[1] - log_n[0]
         return np.exp(log_n[at] + shift * step), np.exp(here - 0.25 * (left - right) * shift)
 
-    def save(self, path: Path) -> None:
-        """Write the law as JSON."""
+    def to_json(self) -> str:
+        """The text that `load_law` reads."""
         fitted = vars(self.fitted) if self.fitted else None
-        write_json(
-            path,
-            {
-                "format": FORMAT,
-                "form": self.form.name,
-                "equation": self.form.equation,
-                "parameters": self.parameters,
-                "theta": self.theta.tolist(),
-                "draws": np.round(self.draws, 10).tolist(),
-                "residuals": self.residuals.tolist(),
-                "fitted": fitted,
-                "source": self.source,
-                "method": self.method,
-                "notes": list(self.notes),
-                "widening": self.widening,
-            },
-        )
+        values = {
+            "format": FORMAT,
+            "form": self.form.name,
+            "equation": self.form.equation,
+            "parameters": self.parameters,
+            "theta": self.theta.tolist(),
+            "draws": np.round(self.draws, 10).tolist(),
+            "residuals": self.residuals.tolist(),
+            "fitted": fitted,
+            "source": self.source,
+            "method": self.method,
+            "notes": list(self.notes),
+            "widening": self.widening,
+        }
+        return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        write_text(path, self.to_json())
 
 
 def load_law(path: Path) -> Law:

@@ -34,6 +34,7 @@ COUNTS = ("params", "tokens", "flops", "unique_tokens")
 UNITS = {"k": 1e3, "m": 1e6, "million": 1e6, "millions": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9, "billions": 1e9}
 UNITS |= {"g": 1e9, "t": 1e12, "trillion": 1e12, "trillions": 1e12}
 LEAST = {"params": 1e3, "tokens": 1e3, "flops": 1e7, "unique_tokens": 1e3}
+MOST_COUNT = 1e40  # of parameters, tokens or FLOPs: their products stay numbers
 MOST_LOSS = 30.0  # nats: a uniform guess over 2^43 tokens; perplexities are above it sooner or later
 FLOPS_AGREE = 6.0  # C / 6ND beyond this factor in the median is a wrong unit, not another way to count
 
@@ -195,6 +196,8 @@ def read_value(name: str, text: str, factor: float, place: str) -> float:
             f"{place}: {value:g} is too small to be a count: write it singly (4e8), or name its unit in the header "
             f"({name}_b, {name}_m)"
         )
+    if value > MOST_COUNT:
+        raise InputError(f"{place}: {text!r} is too large to be a count: give it singly, or take the line out")
     if name == "loss" and value > MOST_LOSS:
         raise InputError(f"{place}: {value:g} looks like a perplexity: give the loss, its logarithm")
     if name == "active_fraction" and value > 1:

@@ -4,7 +4,7 @@ Everything a plan spends grows with its tokens, so each cell (size, devices, ...
 by bisection; the least of them is the cell's, and more of anything is never worse. Pareto: no other plan is as good in all.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,9 @@ class Cells:
     usd_day: Array  # of staff, for a day of the final run
     usd_token: Array  # of data
     kwh_hour: Array  # facility
-    kg_hour: Array  # location-based and embodied
+    kg_hour: Array  # operational, location-based, by the yearly mean
     kg_market_hour: Array
+    kg_embodied_hour: Array
     litres_hour: Array
     multiplier: Array
 
@@ -119,7 +120,9 @@ def make_cells(setting: Setting) -> Cells:
 
 
 def worthwhile(buildings: tuple[Building, ...]) -> list[int]:
-    """Those that no other is better than in carbon and water: all else is alike in all regions."""
+    """Those that no other is better than in carbon and water: all else is alike in all regions. All, where months count."""
+    if any(b.month and b.grid.monthly for b in buildings):
+        return list(range(len(buildings)))
     points = np.array([(b.grid.kg_co2_kwh * b.pue, b.grid.litres_kwh * b.pue) for b in buildings])
     return sorted(int(row) for row in pareto_rows(points))
 
@@ -129,9 +132,9 @@ def unit_costs(chip: Chip, terms: Terms, building: Building, tables: Tables) -> 
     hour = programme_costs(chip, terms, 1.0, 0.0, 0.0, 0.0, tables).total
     day = programme_costs(chip, terms, 0.0, 1.0, 0.0, 0.0, tables).staff
     token = terms.data_usd_a_billion_tokens / 1e9
-    made = footprint(chip, terms.multiplier, building, tables)
-    kg, market = made.kg_location + made.kg_embodied, made.kg_market + made.kg_embodied
-    return [float(x) for x in (hour, day, token, made.facility_kwh, kg, market, made.litres)]
+    made = footprint(chip, terms.multiplier, replace(building, month=None), tables)
+    carbon = (made.kg_location, made.kg_market, made.kg_embodied)
+    return [float(x) for x in (hour, day, token, made.facility_kwh, *carbon, made.litres)]
 
 
 def serving_life(setting: Setting, active: float, experts: int, chip: Chip) -> float:
@@ -165,10 +168,20 @@ def spend(cells: Cells, tokens: Array, setting: Setting) -> Spent:
     hours = days * 24 * cells.devices
     kept = storage_usd(tokens, cells.total, days, cells.multiplier, setting.tables)
     usd = hours * cells.usd_hour + days * cells.usd_day + tokens * cells.usd_token + kept
-    kwh, kg, market, litres = (
-        hours * rate for rate in (cells.kwh_hour, cells.kg_hour, cells.kg_market_hour, cells.litres_hour)
-    )
+    months, made = month_shares(cells, days, setting), hours * cells.kg_embodied_hour
+    kg, market = (hours * rate * months + made for rate in (cells.kg_hour, cells.kg_market_hour))
+    kwh, litres = hours * cells.kwh_hour, hours * cells.litres_hour
     return Spent(days, usd, kwh, kg, market, litres, usd + cells.serving_usd, hours)
+
+
+def month_shares(cells: Cells, days: Array, setting: Setting) -> Array:
+    """Carbon of a kWh in the months of the final run over the yearly mean; 1 where no month was asked or none is known."""
+    shares = np.ones(len(cells))
+    for number, building in enumerate(setting.buildings):
+        if building.month is not None and building.grid.monthly is not None:
+            at = cells.building == number
+            shares[at] = building.grid.month_share(building.month, days[at] * 24)
+    return shares
 
 
 def costs_of(cells: Cells, tokens: Array, setting: Setting) -> Costs:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seedbed.errors import InputError
 from seedbed.plan.tables import Tables, load_tables, nearest
 
@@ -23,13 +26,17 @@ class Grid:
             return self.kg_co2_kwh, "yearly mean"
         if self.monthly is None:
             return self.kg_co2_kwh, "yearly mean: the table has no months for this region"
-        weights = [0.0] * 12
-        left, at = max(hours, 1e-9) / HOURS_PER_MONTH, month - 1
-        while left > 0:
-            weights[at % 12] += min(1.0, left)
-            left, at = left - 1, at + 1
-        share = sum(w * f for w, f in zip(weights, self.monthly, strict=True)) / sum(weights)
+        share = float(self.month_share(month, np.array([hours]))[0])
         return self.kg_co2_kwh * share, f"mean of the run's months, from month {month}"
+
+    def month_share(self, month: int, hours: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean carbon of a kWh over the year's, of runs that begin with the month and last so long."""
+        assert self.monthly is not None
+        summed = np.concatenate(([0.0], np.cumsum(np.roll(self.monthly, 1 - month))))
+        lasting = np.maximum(hours, 1e-6) / HOURS_PER_MONTH
+        years, rest = np.divmod(lasting, 12)
+        whole: NDArray[np.float64] = (years * summed[-1] + np.interp(rest, np.arange(13), summed)) / lasting
+        return whole
 
 
 def make_grid(name: str, row: dict[str, Any]) -> Grid:

@@ -5,7 +5,7 @@ weights that B tokens touch and B caches, or makes B tokens' products, whichever
 collectives a layer. A server does both in turn, so an answer's token waits for others' prompts as well.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,8 @@ def serve(model: Served, chip: Chip, load: Load, terms: Terms, building: Buildin
     row, column = np.unravel_index(int(np.argmin(usd)), usd.shape)
     at = (row, column)
     kwh = float(hours[at]) * chip.watts * float(draw[at]) / 1000
-    day = of_energy(kwh, kwh * chip.server_factor, float(hours[at]), chip, building, tables, 24.0)
+    lasting = replace(building, month=None)  # over all months, whichever a training run began in
+    day = of_energy(kwh, kwh * chip.server_factor, float(hours[at]), chip, lasting, tables, 24.0)
     millions = load.tokens_day / 1e6
     held_by = {"weights": parts[0][at], "cache": parts[1][at], "products": parts[2][at]}
     memory = held_by["weights"] + held_by["cache"] >= held_by["products"]

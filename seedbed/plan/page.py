@@ -1,19 +1,15 @@
 """The answer to a question as one self-contained page: no network, readable on a phone and in the dark."""
 
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from seedbed import __version__
-from seedbed.errors import InputError
-from seedbed.files import write_text
+from seedbed.files import write_asked
 from seedbed.plan.answer_text import interval, one, spent_a_million, whole_model_text
 from seedbed.plan.pictures import figures
 from seedbed.plan.query import CAP_OPTIONS, amount
 from seedbed.quantities import quantity
+from seedbed.report.document import document
 from seedbed.report.html import bars, chart, esc, facts, section, table
-from seedbed.report.page import POLICY, asset
 
 PARTS = {
     "devices": "devices",
@@ -28,18 +24,10 @@ PARTS = {
 
 def write_page(path: Path, found: dict[str, Any]) -> None:
     """Raises InputError where the file cannot be written."""
-    try:
-        write_text(path, render(found))
-    except OSError as error:
-        raise InputError(f"--html: {path}: {error.strerror}: give a file in a folder that exists") from None
+    write_asked("--html", path, render(found))
 
 
 def render(found: dict[str, Any]) -> str:
-    from plotly.offline import get_plotlyjs
-
-    values = json.dumps(figures(found), separators=(",", ":")).replace("<", "\\u003c")
-    script = (resources.files("seedbed.plan") / "assets" / "plan.js").read_text(encoding="utf-8")
-    library = get_plotlyjs().replace("</script", "<\\/script")
     parts = [
         money_section(found),
         loss_section(found),
@@ -48,21 +36,7 @@ def render(found: dict[str, Any]) -> str:
         footprint_section(found),
         assumptions_section(found),
     ]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>Plan · Seedbed</title><style>{asset('style.css')}</style></head><body>",
-            header(found),
-            f"<main>{''.join(parts)}</main>",
-            f"<footer>Written by Seedbed {esc(__version__)}. The same for programs: seedbed plan query ... --json.</footer>",
-            f'<script type="application/json" id="figures">{values}</script>',
-            f"<script>{library}</script><script>{script}</script>",
-            "</body></html>\n",
-        ]
-    )
+    return document("Plan", header(found), parts, figures(found), "seedbed plan query ...")
 
 
 def header(found: dict[str, Any]) -> str:

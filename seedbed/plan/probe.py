@@ -1,7 +1,9 @@
-"""A recipe's step on this machine, measured on one or two shallow versions of its model: its time and its peak memory.
+"""A recipe's step on this machine, measured: its time and its peak memory.
 
-Width, batch, vocabulary and optimizer are the recipe's; time and memory are straight lines in the layers. Each depth runs in a
-process of its own, on random tokens, so that its peak memory is its own. Takes some ten seconds; kept in the cache folder.
+Width, batch, micro-batch, vocabulary and optimizer are the recipe's. A model of up to `WHOLE` layers is measured whole. Of a
+deeper one two shallow versions are, and straight lines in the layers go on to its depth: time and live tensors are such lines,
+but the heap's fragments grow faster (docs/experiments/planned-memory.md), so its memory is said too low. Each depth runs in a
+process of its own, on random tokens, so that its peak memory is its own. Kept in the cache folder.
 """
 
 import json
@@ -16,8 +18,10 @@ from seedbed.files import read_json, sha256_json, write_json
 from seedbed.recipe.schema import Recipe
 from seedbed.run.machine import cache_dir, describe
 
-DEPTHS = (2, 4)  # even: every second layer has value embeddings
-TIMED_SECONDS, LEAST_STEPS = 3.0, 5
+WHOLE = 12  # layers
+DEPTHS = (4, 8)  # even: every second layer has value embeddings
+WARM_STEPS, LEAST_STEPS, TIMED_SECONDS = 2, 4, 3.0
+RESTARTED_STEPS = 3  # `train` begins anew with the engine that `measure` has timed: the heap is not as it was
 TIMEOUT_SECONDS = 300
 
 
@@ -53,10 +57,12 @@ def probe(recipe: Recipe) -> Probe:
 
 
 def measure(recipe: Recipe) -> Probe:
+    """Raises InputError for a model that this machine's memory cannot train."""
     layers = recipe.model.layers
     assert layers
-    depths = DEPTHS if layers > DEPTHS[-1] + 1 else (layers,)
-    shallow = [in_own_process(recipe, depth) for depth in depths]
+    depths = DEPTHS if layers > WHOLE else (layers,)
+    micro_rows = rows_at_once(recipe)
+    shallow = [in_own_process(recipe, depth, micro_rows) for depth in depths]
     first, last = shallow[0], shallow[-1]
 
     def at_depth(name: str) -> float:
@@ -68,8 +74,23 @@ def measure(recipe: Recipe) -> Probe:
     return Probe(at_depth("step_seconds"), at_depth("peak_bytes"), first["precision"], first["threads"], depths)
 
 
-def in_own_process(recipe: Recipe, depth: int) -> dict[str, Any]:
-    values = {"recipe": recipe.model_dump(mode="json"), "depth": depth}
+def rows_at_once(recipe: Recipe) -> int:
+    """The micro-batch that a run would take on this processor (train/measure.py)."""
+    import psutil
+
+    from seedbed.plan.shape import planned_config
+    from seedbed.train.host_fit import fitting_rows
+
+    config, train = planned_config(recipe), recipe.train
+    assert train.batch_tokens
+    rows = train.micro_batch_rows or train.batch_tokens // config.context
+    free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
+    fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_bytes)
+    return train.micro_batch_rows or fitting
+
+
+def in_own_process(recipe: Recipe, depth: int, micro_rows: int) -> dict[str, Any]:
+    values = {"recipe": recipe.model_dump(mode="json"), "depth": depth, "micro_rows": micro_rows}
     command = [sys.executable, "-m", "seedbed.plan.probe"]
     environment = {"GOMP_SPINCOUNT": "10000", **os.environ}  # as seedbed/cli/__init__.py starts a run
     try:
@@ -84,7 +105,7 @@ def in_own_process(recipe: Recipe, depth: int) -> dict[str, Any]:
     raise SeedbedError(f"--gpu this: {depth} layers of the model did not train here ({reason}): choose a smaller size")
 
 
-def run_depth(recipe: Recipe, depth: int) -> dict[str, Any]:
+def run_depth(recipe: Recipe, depth: int, micro_rows: int) -> dict[str, Any]:
     """Train `depth` layers for a moment: what the parent asks for, in this process."""
     import resource
     import statistics
@@ -106,26 +127,31 @@ def run_depth(recipe: Recipe, depth: int) -> dict[str, Any]:
         load_stage(name)  # what a run's process holds besides
     config = planned_config(recipe)
     config = replace(config, layers=depth, windows=config.windows[:depth])
-    assert recipe.train.batch_tokens
-    rows = recipe.train.batch_tokens // config.context
-    threads = recipe.train.threads or usable_cores()[0]
+    train = recipe.train
+    assert train.batch_tokens
+    rows = train.batch_tokens // config.context
+    threads = train.threads or usable_cores()[0]
     best: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         loader = random_tokens(Path(folder), config.vocab_size, config.context, rows, config.prior_order)
         prior = Path(folder) / "train.prior" if config.prior_order else None
-        for precision in choose_precisions(recipe.train.precision, "cpu"):
-            micro = recipe.train.micro_batch_rows or rows
-            execution = Execution("cpu", precision, recipe.train.compile == "on", threads, micro)
+        for precision in choose_precisions(train.precision, "cpu"):
+            recompute = "none" if train.recompute == "auto" else train.recompute
+            chunk = train.loss_chunk_tokens
+            execution = Execution("cpu", precision, train.compile == "on", threads, micro_rows, recompute, chunk)
             data = TrainingData(loader, prior, config.prior_order)
-            engine = Engine(config, recipe.train, 10**6, recipe.seed, execution, data, Ranks())
+            engine = Engine(config, train, 10**6, recipe.seed, execution, data, Ranks())
             times: list[float] = []
             step = 0
-            while step < 2 + LEAST_STEPS or sum(times) < TIMED_SECONDS:
+            while step < WARM_STEPS + LEAST_STEPS or sum(times) < TIMED_SECONDS:
                 began = time.perf_counter()
                 engine.step(step)
                 step += 1
-                if step > 2:
+                if step > WARM_STEPS:
                     times.append(time.perf_counter() - began)
+            engine.restart(10**6)
+            for step in range(RESTARTED_STEPS):
+                engine.step(step)
             seconds = statistics.median(times)
             if not best or seconds < best["step_seconds"]:
                 best = {"step_seconds": seconds, "precision": precision, "threads": threads}
@@ -157,7 +183,7 @@ def main() -> None:
     from seedbed.recipe.schema import Recipe as Schema
 
     asked = json.loads(sys.stdin.read())
-    print(json.dumps(run_depth(Schema.model_validate(asked["recipe"]), asked["depth"])))
+    print(json.dumps(run_depth(Schema.model_validate(asked["recipe"]), asked["depth"], asked["micro_rows"])))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What a user asks of the planner, from text with units to a setting to search in and the caps of the search."""
 
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
 
 from seedbed.errors import InputError
@@ -91,6 +90,11 @@ LIMITS = {
     "start_month": (1, 12, "6"),
     "devices": (1, 1e6, "64"),
 }
+SERVING = ("months", "growth", "prompt", "answer", "token_ms", "first_token")
+NEEDS = (  # (the field without which these have no effect, what to say, these)
+    ("own", "rented devices have neither price nor age: add --own, or leave it out", ("price", "age_years")),
+    ("traffic", "it says how a model is served: add --traffic, such as 2e9/day, or leave it out", SERVING),
+)
 OPTIONS = {
     "price": "price-usd",
     "curation_mb_s": "curation-mb-s",
@@ -100,13 +104,42 @@ OPTIONS = {
 }
 
 
-def interpret(question: Question, today: date | None = None) -> Asked:
-    """Raises InputError for a quantity, a name or a cap that cannot be."""
+def check_limits(question: Question) -> None:
+    """Raises InputError for a number that cannot be, and for an option that the others leave without any effect."""
     for name, (low, high, example) in LIMITS.items():
         value = getattr(question, name)
         if value is not None and not low <= value <= high:
-            option = OPTIONS.get(name, name.replace("_", "-"))
-            raise InputError(f"--{option}: {value:g} is not between {low:g} and {high:g}: give one such as {example}")
+            raise InputError(
+                f"{option_of(name)}: {value:g} is not between {low:g} and {high:g}: give one such as {example}"
+            )
+    given = {name for name in Question.__dataclass_fields__ if getattr(question, name) != getattr(Question(), name)}
+    for needed, why, names in NEEDS:
+        idle = [name for name in names if name in given and needed not in given]
+        if idle:
+            raise InputError(f"{option_of(idle[0])}: {why}")
+    if question.data_usd is not None and question.curation_mb_s is not None:
+        raise InputError(
+            "--data-usd, --curation-mb-s: the price of data is given or follows from a rate: leave one out"
+        )
+    for name in ("chip", "region"):
+        names = getattr(question, name)
+        if names and not names_in(names):
+            raise InputError(f"--{name}: no name is given: give one such as {ASSUMED[name]}, or leave the option out")
+
+
+def option_of(name: str) -> str:
+    """The option of a field, as it is written on the command line."""
+    return "--" + OPTIONS.get(name, name.replace("_", "-"))
+
+
+def names_in(given: tuple[str, ...]) -> list[str]:
+    """("h100,h200", "b200") -> the three names."""
+    return [part.strip() for each in given for part in each.split(",") if part.strip()]
+
+
+def interpret(question: Question) -> Asked:
+    """Raises InputError for a quantity, a name or a cap that cannot be."""
+    check_limits(question)
     tables = load_tables(question.tables)
     said: list[str] = []
     caps, target = caps_of(question, said)
@@ -117,7 +150,13 @@ def interpret(question: Question, today: date | None = None) -> Asked:
     said.append(f"law {name}: {law.source}" + (" (assumed: --law)" if question.law is None else ""))
     if target is not None and (floor := law.parameters.get("E")) is not None and target <= floor:
         raise InputError(f"--target-loss {target:g}: law {name} never goes below {floor:.4g}: ask for more than that")
-    unique = units.count("--unique-tokens", question.unique_tokens) if question.unique_tokens else None
+    unique = None
+    if question.unique_tokens is not None:
+        unique = units.count("--unique-tokens", question.unique_tokens)
+        if "unique_tokens" not in law.form.columns:
+            raise InputError(
+                f"--unique-tokens: law {name} knows no repetition: leave it out, or give --law muennighoff"
+            )
     load = None
     if question.traffic is not None:
         load = Load(
@@ -180,7 +219,7 @@ def caps_of(question: Question, said: list[str]) -> tuple[dict[str, float], floa
 
 
 def chips_of(question: Question, tables: Tables, said: list[str]) -> tuple[Chip, ...]:
-    names = [part for each in question.chip for part in each.split(",") if part.strip()] or [ASSUMED["chip"]]
+    names = names_in(question.chip) or [ASSUMED["chip"]]
     if not question.chip:
         said.append("device h100 (assumed: --chip)")
     found = {chip.name: chip for chip in (find_chip(name, tables, "--chip") for name in names)}
@@ -263,8 +302,10 @@ def data_price(question: Question, tables: Tables) -> tuple[float, str]:
 
 
 def buildings_of(question: Question, tables: Tables, said: list[str]) -> tuple[Building, ...]:
-    names = [part for each in question.region for part in each.split(",") if part.strip()]
-    if [name.strip().lower() for name in names] == ["any"]:
+    names = names_in(question.region)
+    if "any" in [name.lower() for name in names]:
+        if len(names) > 1:
+            raise InputError("--region: any is all of the table: give it alone, or names such as FRA,USA")
         names = [name for name in tables.grids if name != "WOR"]
     if not names:
         names = [ASSUMED["region"]]
@@ -275,8 +316,11 @@ def buildings_of(question: Question, tables: Tables, said: list[str]) -> tuple[B
     site = tables.prices["building"]["litres_site_kwh"][1]
     said.append(f"PUE {pue:g}, {site:g} L a kWh evaporated on site" + ("" if question.pue else " (assumed: --pue)"))
     grids = {grid.name: grid for grid in (find_grid(name, tables) for name in names)}
-    if question.start_month and any(grid.monthly is None for grid in grids.values()):
-        said.append("the month of start changes nothing where the table has no months (--tables takes them)")
+    if question.start_month:
+        without = [grid.name for grid in grids.values() if grid.monthly is None]
+        if without:
+            named = ", ".join(without) if len(without) <= 3 else f"{len(without)} regions"
+            said.append(f"the month of start changes nothing in {named}: no months in the table (--tables takes them)")
     return tuple(Building(pue, site, grid, question.clean_share, question.start_month) for grid in grids.values())
 
 

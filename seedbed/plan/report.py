@@ -14,7 +14,7 @@ from seedbed.plan.construct import construct
 from seedbed.plan.layout import ASSUMED_MFU, assess, choose
 from seedbed.plan.memory import weight_bytes
 from seedbed.plan.outcome import devices_outcome, loss_outcome, machine_outcome
-from seedbed.plan.question import Question
+from seedbed.plan.question import Question, check_limits, option_of
 from seedbed.plan.shape import planned_config
 from seedbed.plan.tables import load_tables
 from seedbed.quantities import byte_size, counted, duration, money, quantity, volume, weight
@@ -30,9 +30,17 @@ def make_plan(
     recipe: Recipe, devices: int, gpu: str, parallel: str, question: Question | None = None, law: str | None = None
 ) -> Plan:
     """Raises InputError for a layout that cannot be, and where no layout fits."""
-    if gpu.strip().lower() == THIS:
-        return machine_plan(recipe, law)
     question = question or Question()
+    check_limits(question)
+    if gpu.strip().lower() == THIS:
+        idle = (
+            "of rented or bought devices: on this machine watts, prices and the grid are the recipe's (--set cost. ...)"
+        )
+        changed = [name for name, value in vars(question).items() if value != getattr(Question(), name)]
+        if changed or devices != 1 or parallel != AUTO:
+            option = option_of(changed[0]) if changed else "--gpus" if devices != 1 else "--parallel"
+            raise InputError(f"--gpu this: {option} is {idle}")
+        return machine_plan(recipe, law)
     chip, model, config = find_chip(gpu, load_tables(question.tables)), divisible(recipe), planned_config(recipe)
     optimizer = recipe.train.optimizer
     if parallel == AUTO:

@@ -5,6 +5,7 @@ import re
 
 from seedbed.errors import InputError
 
+MOST = 1e18  # of any quantity, in its base unit: more is a slip of the keyboard, not a plan
 SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
 DAYS = {"min": 1 / 1440, "h": 1 / 24, "d": 1.0, "w": 7.0, "mo": 30.4375, "y": 365.25}
 KWH = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3, "GWh": 1e6, "J": 1 / 3.6e6, "MJ": 1 / 3.6, "GJ": 1e3 / 3.6}
@@ -40,7 +41,10 @@ def with_unit(option: str, text: str, units: dict[str, float], example: str) -> 
     value, unit = split(option, text, example)
     if unit not in units:
         found = f"the unit {unit!r}" if unit else "no unit"
-        raise InputError(f"{option}: {text!r} has {found}: give one of {', '.join(units)}, such as {example}")
+        known = ", ".join(name or "none" for name in units)
+        raise InputError(f"{option}: {text!r} has {found}: give one of {known}, such as {example}")
+    if value * units[unit] > MOST:
+        raise InputError(f"{option}: {text!r} is more than {MOST:g}: give a quantity such as {example}")
     return value * units[unit]
 
 

@@ -63,3 +63,15 @@ def test_points_that_are_no_isoflops_are_refused() -> None:
     n, d = np.exp(draw.uniform(17, 22, 20)), np.exp(draw.uniform(21, 25, 20))
     with pytest.raises(InputError, match=r"budgets with 4 points.*runs of equal compute"):
         analyse(Points(make_inputs(n, d), law_of(0.3, 0.3).loss(n, d), "scattered"))
+
+
+def test_a_budget_with_few_different_tokens_bends_no_parabola() -> None:
+    points = isoflop_points(law_of(0.35, 0.35), 10)
+    largest = points.inputs.params * points.inputs.tokens
+    at = largest > 0.999 * largest.max()  # the last budget: all its runs but one at one size
+    params = np.where(
+        at & (np.arange(len(at)) > np.flatnonzero(at)[0]), points.inputs.params[at][-1], points.inputs.params
+    )
+    tokens = points.inputs.params * points.inputs.tokens / params
+    found = analyse(Points(make_inputs(params, tokens), law_of(0.35, 0.35).loss(params, tokens), "repeated"))
+    assert len(found.skipped) == 1 and "2 different numbers of tokens, fewer than 4" in found.skipped[0]

@@ -57,6 +57,8 @@ def test_next_proposes_a_run_within_the_budget(points_csv: Path) -> None:
         (["fit", "POINTS", "--form", "repetition", "--base", "munnighoff"], "did you mean muennighoff?"),
         (["next", "POINTS", "--budget", "1e3", "--bootstrap", "20"], "--budget"),
         (["run", "no-such-ladder"], "cpu-12m"),
+        (["fit", "POINTS", "--out", "/nowhere/law.json"], "--out: /nowhere/law.json: /nowhere is no folder"),
+        (["fit", "POINTS", "--out", "/"], "--out: / is a folder: give a file"),
     ],
 )
 def test_wrong_input_is_one_line(points_csv: Path, arguments: list[str], message: str) -> None:

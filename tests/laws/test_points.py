@@ -48,6 +48,7 @@ def test_units_may_stand_in_the_values() -> None:
         ("params,tokens,loss\n4e8,8,3\n", r"tokens: 8 is too small.*tokens_b"),
         ("params,tokens,loss\n-4e8,8e9,3\n", "must be above 0"),
         ("params,tokens,loss\n4e8,8e9,45.2\n", "looks like a perplexity"),
+        ("params,tokens,loss\n4e300,8e9,3\n", "params: '4e300' is too large to be a count"),
         ("params,tokens,flops,loss\n4e8,8e9,1.9e10,3\n", "another unit"),
         ("parms,tokens,loss\n4e8,8e9,3\n", "no column params: is it 'parms'"),
         ("params,loss\n4e8,3\n", r"no column tokens \(or flops\)"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from seedbed.errors import InputError
 from seedbed.plan.question import Question
 from seedbed.plan.report import make_plan, plan_lines
 from seedbed.recipe import load_recipe
@@ -49,3 +50,21 @@ def test_a_device_without_a_price_plans_all_but_money() -> None:
     found = make_plan(load_recipe("llama-8b"), 64, "tpu-v7", "fsdp=64")
     assert "usd" not in found and found["kwh"]["facility"]["value"] > 0
     assert any("money         unknown: no published rent" in line for line in plan_lines(found))
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpu", "question", "said"),
+    [
+        (64, "h100", Question(rent=-1.0), "--rent: -1 is not between 0.001 and 10000"),
+        (64, "h100", Question(pue=9.0), "--pue: 9 is not between 1 and 3"),
+        (64, "h100", Question(region=("",)), "--region: no name is given"),
+        (64, "h100", Question(start_month=13), "--start-month: 13 is not between 1 and 12"),
+        (1, "this", Question(region=("FRA",)), "--gpu this: --region is of rented or bought devices"),
+        (64, "this", Question(), "--gpu this: --gpus is of rented or bought devices"),
+        (1, "this", Question(), "model.size: a step needs about"),  # 8B parameters fit no machine that runs tests
+    ],
+)
+def test_what_cannot_be_planned_is_refused_in_one_line(devices: int, gpu: str, question: Question, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        make_plan(load_recipe("llama-8b"), devices, gpu, "auto", question)
+    assert said in str(error.value) and "\n" not in str(error.value)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from seedbed.errors import InputError
 from seedbed.laws import PUBLISHED
 from seedbed.plan import units
-from seedbed.plan.frontier import best_plan, make_cells, pareto, pareto_rows
+from seedbed.plan.frontier import best_plan, make_cells, pareto, pareto_rows, spend
 from seedbed.plan.losses import LossModel, leverage
 from seedbed.plan.query import answer
 from seedbed.plan.question import Question, interpret
@@ -55,11 +56,36 @@ def test_more_of_a_cap_is_never_worse(caps: dict[str, float], factor: float, dat
     assert least({**caps, name: caps[name] * factor}) <= least(caps) + 1e-9
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 12), st.floats(2.0, 20_000.0), st.floats(1.0, 3.0))
+def test_more_carbon_is_never_worse_whatever_the_month(month: int, kg: float, more: float) -> None:
+    """A run's months differ in carbon, yet it never emits less for lasting longer: bisection under the cap holds."""
+    asked = interpret(Question(carbon=f"{kg!r}kg", region=("USA", "CHL", "FRA"), start_month=month))
+    cells = make_cells(asked.setting)
+
+    def reached(cap: float) -> float:
+        best = best_plan(asked.setting, {**asked.caps, "kg": cap}, None, cells)
+        if best is None:
+            return float("inf")
+        assert float(spend(best.cells, np.array([best.tokens]), asked.setting).kg[0]) <= cap * (1 + 1e-9)
+        return float(asked.setting.losses.loss(best.cells.active[0], best.tokens))
+
+    assert reached(kg * more) <= reached(kg) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("cap", "low", "high"),
+    [("days", 0.05, 30.0), ("kwh", 50.0, 1e6), ("kg", 20.0, 1e6), ("litres", 200.0, 1e7), ("usd", 300.0, 1e7)],
+)
+def test_each_cap_alone_is_used_and_more_of_it_is_strictly_better(cap: str, low: float, high: float) -> None:
+    caps = [{"days": 30.0, "usd": 1e7} | {cap: float(value)} for value in np.geomspace(low, high, 5)]
+    losses = [least(each) for each in caps]
+    assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
+
+
 @settings(max_examples=15, deadline=None)
 @given(CAPS)
 def test_the_best_plan_is_within_its_caps_and_the_binding_one_is_used_up(caps: dict[str, float]) -> None:
-    from seedbed.plan.frontier import spend
-
     setting, cells = searched()
     best = best_plan(setting, caps, None, cells)
     if best is None:
@@ -75,8 +101,6 @@ def test_the_best_plan_is_within_its_caps_and_the_binding_one_is_used_up(caps: d
 def test_a_lower_loss_is_never_cheaper(loss: float, more: float) -> None:
     setting, cells = searched()
     found = [best_plan(setting, {"days": 1000.0}, target, cells) for target in (loss, loss * more)]
-    from seedbed.plan.frontier import spend
-
     prices = [float(spend(b.cells, np.array([b.tokens]), setting).usd[0]) if b else np.inf for b in found]
     assert prices[1] <= prices[0] * (1 + 1e-9)
 
@@ -138,6 +162,31 @@ WRONG = [
     ({"own": True, "rent": 2.0}, "--rent: devices are owned"),
     ({"experts": (1,)}, "--experts: 1 is not between 2 and 256"),
     ({"budget": None}, "give at least one of --budget-usd"),
+    ({"budget": "100000EUR"}, "has the unit 'EUR': give one of none, k, K, M"),
+    ({"budget": "1e30"}, "--budget-usd: '1e30' is more than 1e+18"),
+    ({"traffic": "1e30/day"}, "--traffic: '1e30' is more than 1e+18"),
+    ({"traffic": "0/day"}, "--traffic: '0' is not a quantity above 0"),
+    ({"deadline": "-3d"}, "--deadline: '-3d' is not a quantity above 0"),
+    ({"deadline": "2025-01-01"}, "--deadline: '2025-01-01' has the unit '-01-01': give one of min, h, d"),
+    ({"deadline": "14days"}, "has the unit 'days': give one of min, h, d, w, mo, y"),
+    ({"chip": ("",)}, "--chip: no name is given: give one such as h100"),
+    ({"chip": (",",)}, "--chip: no name is given"),
+    ({"region": ("",)}, "--region: no name is given: give one such as USA"),
+    ({"region": ("any,FRA",)}, "--region: any is all of the table: give it alone"),
+    ({"price": 30_000.0}, "--price-usd: rented devices have neither price nor age: add --own"),
+    ({"age_years": 3.0}, "--age-years: rented devices have neither price nor age: add --own"),
+    ({"growth": 0.5}, "--growth: it says how a model is served: add --traffic"),
+    ({"months": 24.0}, "--months: it says how a model is served: add --traffic"),
+    ({"token_ms": 20.0}, "--token-ms: it says how a model is served: add --traffic"),
+    ({"unique_tokens": "5B"}, "--unique-tokens: law besiroglu knows no repetition: leave it out"),
+    ({"data_usd": 6.0, "curation_mb_s": 4.3}, "--data-usd, --curation-mb-s: the price of data is given or follows"),
+    ({"devices": 0}, "--chips: 0 is not between 1 and 1e+06"),
+    ({"mfu": float("nan")}, "--mfu: nan is not between 0.001 and 1"),
+    ({"carbon": "0t"}, "--carbon: '0t' is not a quantity above 0"),
+    ({"water": "3gal"}, "--water: '3gal' has the unit 'gal': give one of mL, L, kL, ML, m3"),
+    ({"target_loss": "1.82"}, "--target-loss 1.82: no model of up to 3e+12 parameters reaches it by this law"),
+    ({"tables": Path("nowhere.toml")}, "--tables: nowhere.toml: No such file or directory: give a TOML file"),
+    ({"lifetime": "10", "traffic": "1e9/day"}, "--lifetime-usd: $10 is too little: the smallest plan needs $"),
 ]
 
 
@@ -146,6 +195,18 @@ def test_wrong_input_is_one_line_with_the_remedy(given: dict[str, Any], said: st
     with pytest.raises(InputError) as error:
         answer(replace(BASE, **given))
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_figure_of_carbon_is_the_one_that_was_capped_in_any_month() -> None:
+    for month, region in ((4, "USA"), (8, "USA"), (11, "CHL")):
+        found = answer(Question(carbon="5t", region=(region,), start_month=month))
+        kg = found["best"]["kg"]
+        assert kg["location"]["value"] + kg["embodied"]["value"] == pytest.approx(5000, rel=1e-6)
+        assert f"from month {month}" in kg["location"]["method"]
+    assert any(
+        "changes nothing in FRA" in each
+        for each in interpret(replace(BASE, region=("FRA",), start_month=1)).assumptions
+    )
 
 
 def test_no_default_is_silent() -> None:

@@ -89,6 +89,18 @@ def test_no_file_ends_in_anything_but_input_error(tmp_path_factory: pytest.TempP
         assert "\n" not in str(error)
 
 
+def test_months_average_one_and_know_spring_from_summer() -> None:
+    """EIA's and CNE's series: US power is cleanest in April and dirtiest in July; Chile's in November and May."""
+    grids = {name: find_grid(name) for name in load_tables().grids}
+    with_months = {name for name, grid in grids.items() if grid.monthly}
+    assert with_months == {"USA", "CHL"}
+    for name, clean, dirty in (("USA", 4, 7), ("CHL", 11, 5)):
+        months = [grids[name].carbon_of(month, 700)[0] for month in range(1, 13)]
+        assert months.index(min(months)) == clean - 1 and months.index(max(months)) == dirty - 1
+        assert sum(months) / 12 == pytest.approx(grids[name].kg_co2_kwh, rel=1e-3)
+        assert grids[name].carbon_of(5, 20 * 8766)[0] == pytest.approx(grids[name].kg_co2_kwh, rel=1e-3)
+
+
 def test_regions_are_found_by_code_or_name() -> None:
     assert find_grid("france").name == find_grid("FRA").name == "FRA"
     with pytest.raises(InputError, match="did you mean France"):

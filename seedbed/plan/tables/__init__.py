@@ -16,7 +16,6 @@ from typing import Any
 from seedbed.errors import InputError
 
 NAMES = ("chips", "grids", "prices")
-MONTHS = [1.0] * 12  # no row of the package has months
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ def load_tables(path: Path | None = None) -> Tables:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"--tables: {path}: not valid TOML: {error}") from None
     known = {name: {field for fields in rows.values() for field in fields} for name, rows in tables.items()}
-    known["grids"].add("monthly")
     for name, rows in own.items():
         if name not in tables or not isinstance(rows, dict):
             raise InputError(f"--tables: {path}: unknown section {name!r}: {nearest(name, NAMES)}")
@@ -57,8 +55,7 @@ def load_tables(path: Path | None = None) -> Tables:
             for field, value in fields.items():
                 if field not in allowed:
                     raise InputError(f"--tables: {path}: unknown field {name}.{row}.{field}: {nearest(field, allowed)}")
-                like = MONTHS if field == "monthly" else sample(tables[name], row, field)
-                check_kind(f"{path}: {name}.{row}.{field}", value, like)
+                check_kind(f"{path}: {name}.{row}.{field}", value, sample(tables[name], row, field))
             tables[name].setdefault(row, {}).update(fields)
     return Tables(chips, grids, prices, f"the package's tables and {path}")
 
@@ -72,9 +69,10 @@ def check_kind(where: str, value: Any, like: Any) -> None:
     """Refuse a value of another kind than the package's: a number for a number, three rising numbers for a range."""
     if isinstance(like, list):
         good = isinstance(value, list) and len(value) == len(like) and all(map(is_positive, value))
-        if not good or (value != sorted(value) and len(value) == 3):
+        rising = ", rising" if len(like) == 3 else ""
+        if not good or (rising and value != sorted(value)):
             raise InputError(
-                f"--tables: {where}: expected {len(like)} numbers, rising, such as {like} (found {value!r})"
+                f"--tables: {where}: expected {len(like)} numbers{rising}, such as {like} (found {value!r})"
             )
     elif isinstance(like, (int, float)):
         if not is_positive(value):
