@@ -1,6 +1,6 @@
 """Training: sources -> examples -> a fastText model, measured on held-out documents, in a folder with its card.
 
-Word bigrams as DCLM's classifier has them (Li et al. 2024, section 4.4). One thread, and the order of hashes: the same
+Word bigrams as DCLM's classifier has them (Li et al. 2024). One thread, and the order of hashes: the same
 sources and seed give the same bytes.
 """
 
