@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.corpus.decontaminate.report import FILE as CONTAMINATION
 from seedbed.corpus.yields import count_tokens
 from seedbed.corpus.yields_text import Yields, make_yields
 from seedbed.files import read_json
@@ -34,6 +35,7 @@ class RunData:
     receipt: dict[str, Any]
     stages: dict[str, dict[str, Any]]
     yields: Yields | None = None
+    contamination: dict[str, Any] | None = None  # by the decontaminate step, where the recipe has it
     examples: Examples = field(default_factory=Examples)
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     measure: dict[str, Any] | None = None
@@ -58,6 +60,7 @@ def gather(folder: "RunFolder", recipe: Recipe, receipt: dict[str, Any]) -> RunD
         data.yields = make_yields(read_json(paths["curate"] / "yields.json"), recipe.curate, tokens)
         data.examples = read_examples(paths["curate"])
         attach_excerpts(data.examples, [paths[name] for name in ("collect", "curate") if name in paths])
+    data.contamination = optional_json(paths, "curate", CONTAMINATION)
     if "tokenize" in paths:
         manifests = sorted(paths["tokenize"].glob("*/manifest.json"))
         data.splits = {path.parent.name: read_json(path) for path in manifests}

@@ -4,6 +4,7 @@ from typing import Any
 
 from seedbed.corpus.yields import totals
 from seedbed.quantities import byte_size, counted
+from seedbed.report.contamination import contamination_part
 from seedbed.report.curation import curation_parts
 from seedbed.report.encoder import encoder_evaluation, filled
 from seedbed.report.gather import RunData
@@ -32,6 +33,7 @@ def data_section(data: RunData) -> tuple[dict[str, Any], str]:
         "<code>seedbed why RUN DOCUMENT</code> explains any of them."
     )
     figures, parts = curation_parts(data.yields)
+    parts += contamination_part(data.contamination)
     body = section("data", "Data", lead, parts, source_table(data), refusal_table(data), example_list(data))
     return figures, body
 

@@ -1,6 +1,7 @@
 """A run with evaluation sets: documents removed or cut, the report of what was found, and the command that prints it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from seedbed.corpus.decontaminate.report import Place, contamination_report, contamination_text, read_contamination
 from seedbed.errors import InputError
+from seedbed.report.contamination import contamination_part
 
 ITEM = "A ferry leaves the island at dawn and crosses to the mainland in ninety minutes against the tide"
 SECOND = "The clockmaker kept twelve brass wheels in a drawer and sold every third one of them on market days"
@@ -55,6 +57,31 @@ def test_a_document_with_an_item_goes_and_the_report_says_where_it_stood(
     [place] = item["places"]
     assert place["text"] == ITEM + " at half past seven" and place["document"] == "texts/leaked.txt"
     assert "travel:1 in texts/leaked.txt" in contamination_text(report)
+    part = contamination_part(report)
+    assert f"travel:1<small>{ITEM} at half past seven</small>" in part and "texts/leaked.txt" in part and "gone" in part
+    assert "2 items of 1 sets were looked for" in part
+
+
+def test_the_runs_page_says_when_nothing_was_found_and_takes_no_text_for_markup(
+    curate: Callable[..., Any], texts: Path, sets: Path
+) -> None:
+    (texts / "leaked.txt").unlink()
+    run = curate([str(texts)], steps=["basic", "decontaminate"], decontaminate={"sets": str(sets)})
+    report = read_contamination(run.folder.path)
+    assert contamination_part(report).endswith("None was found.</p>") and contamination_part(None) == ""
+    place = {"document": "<b>x", "start": 0, "end": 1, "kept": True, "text": "<script>"}
+    item = {
+        "set": "<i>",
+        "item": 1,
+        "answer": False,
+        "kept": True,
+        "documents": 1,
+        "widespread": False,
+        "places": [place],
+    }
+    assert not set(["<script>", "<b>", "<i>"]) & set(
+        re.findall("<[^/>]*>", contamination_part(report | {"items": [item]}))
+    )
 
 
 def test_words_can_be_cut_out_instead(curate: Callable[..., Any], texts: Path, sets: Path) -> None:

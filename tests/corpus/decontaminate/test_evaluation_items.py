@@ -109,7 +109,7 @@ def test_sets_are_named_after_their_files(tmp_path: Path) -> None:
         ("x.csv", b"question,answer\nWho?\n", "line 2: 1 columns under a header of 2"),
         ("x.parquet", b"PAR1", "no Parquet"),
         ("x.jsonl", b'\n\n{"query": "a"}\n\nnot json\n', "line 5"),
-        ("x.jsonl.gz", b"no gzip", "damaged"),
+        ("x.jsonl.gz", b"no gzip at all", "damaged"),
         ("x.jsonl", b"[" * 100_000, "line 1"),
     ],
 )
