@@ -63,3 +63,9 @@ def printable(text: str) -> str:
 def shown(character: str) -> str:
     hidden = unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS
     return "\N{REPLACEMENT CHARACTER}" if hidden else character
+
+
+def energy(joules: float) -> str:
+    """Electricity in kWh, less than a tenth of one in Wh."""
+    kwh = joules / 3.6e6
+    return f"{kwh:,.2f} kWh" if kwh >= 0.1 else f"{joules / 3600:.2g} Wh"

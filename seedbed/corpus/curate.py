@@ -137,7 +137,7 @@ def require_two_texts(texts: int, decided: Decided, ledger: Ledger) -> None:
         left = f" left of {len(ledger)} ({rule} took {count})"
     raise InputError(
         f"the corpus has one document{left}, and some text must be held out: "
-        "give more, split it, or name a validation file (corpus.validation)"
+        "give more, cut it into files, or name a validation file (--set corpus.validation=FILE)"
     )
 
 

@@ -4,13 +4,14 @@ import json
 from importlib import resources
 from typing import Any
 
-from seedbed.quantities import byte_size, counted, duration, money, quantity, volume, weight
+from seedbed.quantities import counted, duration, energy, money, quantity, weight
 from seedbed.recipe.dump import dump_recipe
-from seedbed.report import charts
 from seedbed.report.gather import RunData
-from seedbed.report.html import bars, chart, esc, facts, section, table, tag
+from seedbed.report.html import bars, esc, facts, section, tag
+from seedbed.report.receipt import receipt_section
 from seedbed.report.sections import PREDICTORS, data_section, evaluation_section, samples_section, tokens_section
-from seedbed.run.events import SCORES, scores_of
+from seedbed.report.training import training_section
+from seedbed.run.events import scores_of
 
 # What a page opened from a disk may do: run the scripts in it, and reach nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -129,9 +130,9 @@ def key_numbers(data: RunData) -> str:
     if parameters:
         items.append(("parameters", quantity(parameters).strip(), shape(data)))
     if training:
-        items.append(
-            ("trained on", f"{quantity(training['tokens']).strip()} tokens", f"{counted(training['steps'])} steps")
-        )
+        epochs = data.summary("train").get("epochs")
+        passes = f"{counted(training['steps'])} steps" + (f", {epochs:.2g} epochs" if epochs else "")
+        items.append(("trained on", f"{quantity(training['tokens']).strip()} tokens", passes))
         items.append(
             ("training time", duration(training["seconds"]), f"of {duration(cost['seconds']['value'])} in all")
         )
@@ -148,227 +149,9 @@ def key_numbers(data: RunData) -> str:
     return facts(items)
 
 
-def energy(joules: float) -> str:
-    kwh = joules / 3.6e6
-    return f"{kwh:,.2f} kWh" if kwh >= 0.1 else f"{joules / 3600:.2g} Wh"
-
-
 def shape(data: RunData) -> str:
     model = data.recipe.model
     return f"{model.layers} layers, width {model.width}, context {model.context}"
-
-
-def training_section(data: RunData) -> tuple[dict[str, Any], str]:
-    """(figures by the id of their place, the section)."""
-    steps, validations = data.history.get("steps", []), data.history.get("validations", [])
-    if not steps:
-        return {}, ""
-    figures = {"loss": charts.loss_chart(steps, data.losses, data.transformer_losses)}
-    parts = [chart("loss", "Training loss", "nats per token")]
-    if validations:
-        figures["validation"] = charts.validation_chart(validations, steps)
-        parts.append(
-            chart("validation", "Held-out text", f"{SCORES[scores_of(validations[-1])[0]]}, by domain; lower is better")
-        )
-    small = []
-    for identifier, field, build, title, unit in (
-        ("throughput", "tokens_per_second", charts.throughput_chart, "Throughput", "tokens per second"),
-        ("mfu", "mfu", charts.mfu_chart, "MFU", "of this machine's measured peak"),
-        ("rate", "lr", charts.rate_chart, "Learning rate", ""),
-    ):
-        if any(step.get(field) is not None for step in steps):
-            figures[identifier] = build(steps)
-            small.append(chart(identifier, title, unit))
-    parts.append(f'<div class="charts">{"".join(small)}</div>')
-    sources = [(step["step"], step["loss_by_source"]) for step in steps if step.get("loss_by_source")]
-    if sources:
-        figures["sources"] = charts.lines_chart(sources, steps, log=False)
-        parts.append(chart("sources", "Loss by source", "nats per target"))
-    norms = data.history.get("norms", [])
-    if len(norms) > 1:
-        wide = []
-        for kind in ("gradient", "update"):
-            figures[f"{kind}-norms"] = charts.lines_chart(
-                [(entry["step"], {name: values[kind] for name, values in entry["groups"].items()}) for entry in norms],
-                steps,
-                log=True,
-            )
-            wide.append(chart(f"{kind}-norms", f"{kind.capitalize()} norms", "by group of parameters"))
-        parts.append(f'<div class="charts">{"".join(wide)}</div>')
-    parts.append(time_bars(data.receipt["goodput"].get("seconds", {})))
-    parts.append(candidates_table(data))
-    buttons = "".join(
-        f'<button type="button" data-unit="{unit}" aria-pressed="{str(unit == "tokens").lower()}">{label}</button>'
-        for unit, label in (("tokens", "Tokens"), ("seconds", "Time"), ("flops", "FLOPs"))
-    )
-    switch = f'<div class="switch" role="group" aria-label="Horizontal axis">{buttons}</div>'
-    return figures, section("training", "Training", training_lead(data), switch, *parts)
-
-
-KINDS = {
-    "step": "steps the model is made of",
-    "repeated": "steps trained again",
-    "data": "waiting for data",
-    "compile": "compiling",
-    "record": "records",
-    "look": "looks",
-    "checkpoint": "checkpoints",
-    "guard": "steps not trained on",
-    "rewind": "going back",
-    "resume": "resuming",
-    "elsewhere": "other stages, start-up",
-}
-
-
-def time_bars(seconds: dict[str, float]) -> str:
-    """Wall clock of all processes by kind of work, each bar where the one before ended."""
-    whole = sum(seconds.values())
-    if not whole:
-        return ""
-    rows, before = [], 0.0
-    for kind in sorted(seconds, key=list(KINDS).index):
-        share = seconds[kind] / whole
-        rows.append(
-            (KINDS[kind], before, share, f"{seconds[kind]:,.1f} s · {share:.1%}", "own" if kind == "step" else "")
-        )
-        before += share
-    return "<h3>Where the time went</h3>" + bars(rows, wide=True)
-
-
-def training_lead(data: RunData) -> str:
-    train, measured = data.recipe.train, data.measure or {}
-    parts = [] if train.objective == "causal" else [f"{train.objective} objective"]
-    parts += ["Muon and AdamW" if train.optimizer == "muon" else "AdamW", f"{train.schedule} schedule"]
-    if train.batch_tokens:
-        parts.append(f"batches of {counted(train.batch_tokens)} tokens")
-    parts.append(measured.get("precision", train.precision))
-    compiled = measured.get("compile", {"on": True, "off": False}.get(train.compile))
-    parts += [] if compiled is None else ["compiled" if compiled else "not compiled"]
-    return esc(", ".join(part for part in parts if part != "auto") + ".")
-
-
-def candidates_table(data: RunData) -> str:
-    """What the measure stage tried on this machine, the chosen one marked."""
-    measured = data.measure or {}
-    rows = []
-    for entry in measured.get("candidates", []):
-        chosen = all(entry[name] == measured[name] for name in ("precision", "compile", "micro_batch_rows"))
-        rate = (data.recipe.train.batch_tokens or 0) / entry["step_seconds"]
-        rows.append(
-            [
-                esc(f"{entry['precision']}, {'compiled' if entry['compile'] else 'not compiled'}"),
-                counted(entry["micro_batch_rows"]),
-                f"{entry['first_step_seconds']:.1f} s",
-                f"{1000 * entry['step_seconds']:,.1f} ms",
-                f"{'*' if chosen else ''}{counted(rate)}",
-            ]
-        )
-    if not rows:
-        return ""
-    header = ["tried", "rows at once", "first step", "step", "tokens/s"]
-    return "<h3>What this machine was measured to do</h3>" + table(header, rows, numeric=4)
-
-
-def receipt_section(data: RunData) -> str:
-    receipt = data.receipt
-    goodput = receipt["goodput"]["fraction"]
-    lead = "What the run cost over every process that worked on it, killed and repeated ones included."
-    if goodput:
-        lead += f" {goodput:.0%} of the time went into steps of the model that came out (goodput)."
-    parts = [cost_table(receipt["cost"]), "<h3>Stages</h3>", stage_bars(receipt["stages"]), "<h3>Machine</h3>"]
-    parts += [machine_table(machine) for machine in receipt["machines"]]
-    parts += plan_parts(receipt.get("plan", {}))
-    parts += ["<h3>SHA-256</h3>", hash_table(receipt)]
-    if receipt["interventions"]:
-        rows = [[esc(item["time"]), esc(item["stage"]), esc(item["what"])] for item in receipt["interventions"]]
-        parts += ["<h3>What happened on the way</h3>", table(["time", "stage", "what"], rows, numeric=0)]
-    return section("receipt", "Receipt", lead, *parts)
-
-
-def plan_parts(plan: dict[str, Any]) -> list[str]:
-    """What the planner would have said before the run, beside what happened."""
-    if not plan:
-        return []
-    rows = [
-        [
-            PLANNED[name][0],
-            "unknown" if row["planned"] is None else PLANNED[name][1](row["planned"]),
-            "unknown" if row["actual"] is None else PLANNED[name][1](row["actual"]),
-            "" if row["error"] is None else f"{row['error']:+.0%}",
-        ]
-        for name, row in plan["figures"].items()
-    ]
-    shown = table(["", "planned", "actual", "error"], rows, numeric=3)
-    return ["<h3>Planned and actual</h3>", f'<p class="lead">Planned from {esc(plan["basis"])}.</p>', shown]
-
-
-PLANNED: dict[str, tuple[str, Any]] = {
-    "step_seconds": ("a step", lambda v: f"{v:.3g} s"),
-    "training_seconds": ("training", duration),
-    "memory_bytes": ("peak memory", byte_size),
-    "watts": ("power", lambda v: f"{v:.3g} W"),
-    "joules": ("energy", lambda v: energy(v)),
-    "goodput": ("goodput", lambda v: f"{v:.0%}"),
-    "loss": ("training loss", lambda v: f"{v:.3f}"),
-}
-
-
-def cost_table(cost: dict[str, Any]) -> str:
-    values = {
-        "wall clock": ("seconds", duration),
-        "training compute": ("flops", lambda v: f"{quantity(v)}FLOP"),
-        "energy": ("joules", lambda v: f"{quantity(v)}J"),
-        "electricity": ("kwh", lambda v: energy(v * 3.6e6)),
-        "money": ("dollars", money),
-        "carbon": ("kg_co2", lambda v: f"{weight(v)} CO₂e"),
-        "water": ("litres_water", volume),
-    }
-    rows = [
-        [label, esc(show(cost[name]["value"])), tag(cost[name]["kind"]), esc(cost[name]["method"])]
-        for label, (name, show) in values.items()
-    ]
-    return table(["", "amount", "", "how it is known"], rows, numeric=0)
-
-
-def stage_bars(stages: list[dict[str, Any]]) -> str:
-    """Each stage's time as a bar that begins where the one before ended."""
-    whole = sum(item["seconds"] or 0.0 for item in stages) or 1.0
-    rows, before = [], 0.0
-    for item in stages:
-        joules, seconds = f"{quantity(item['joules'])}J", item["seconds"] or 0.0
-        if item["stage"] == "other":
-            rows.append(("start-up, other recipes", before, 0.0, joules, ""))
-        else:
-            rows.append((esc(item["stage"]), before, seconds / whole, f"{seconds:,.1f} s · {joules}", "own"))
-        before += seconds / whole
-    return bars(rows, wide=True)
-
-
-def machine_table(machine: dict[str, Any]) -> str:
-    cores = f"{machine['cores']} cores" + (
-        f" ({machine['logical_cores']} logical)" if machine["logical_cores"] != machine["cores"] else ""
-    )
-    gpus = ", ".join(f"{gpu['name']} ({byte_size(gpu['memory_bytes'])})" for gpu in machine["gpus"]) or "none"
-    fast = ", ".join(f"{dtype} ({name})" for dtype, name in machine["accelerated"].items()) or "none known"
-    rows = [
-        ["processor", esc(f"{machine['cpu']}, {cores}")],
-        ["memory", byte_size(machine["memory_bytes"])],
-        ["GPU", esc(gpus)],
-        ["fast types on the CPU", esc(fast)],
-        ["system", esc(f"{machine['os']}, Python {machine['python']}, torch {machine['torch']}")],
-    ]
-    return table(["", ""], rows, numeric=0)
-
-
-def hash_table(receipt: dict[str, Any]) -> str:
-    rows = [[esc(name), f'<span class="hash">{esc(value)}</span>'] for name, value in receipt["hashes"].items()]
-    commit = receipt["code"].get("commit")
-    if commit:
-        note = ", with changes since" if receipt["code"]["changed_since_commit"] else ""
-        rows.append(["commit", f'<span class="hash">{esc(commit)}</span>{note}'])
-    versions = ", ".join(f"{name} {version}" for name, version in receipt["versions"].items() if version)
-    rows.append(["versions", esc(versions)])
-    return table(["", ""], rows, numeric=0)
 
 
 def again_section(data: RunData) -> str:

@@ -64,7 +64,7 @@ def source_table(data: RunData) -> str:
         share = f"{bytes_kept / bytes_read:.1%}" if bytes_read else "–"
         counts = [counted(read), counted(kept), byte_size(bytes_read), byte_size(bytes_kept)]
         rows.append([esc(source or "all"), esc(licence), *counts, share])
-    header = ["source", "licence", "documents read", "kept", "bytes read", "kept", "share"]
+    header = ["source", "licence", "documents read", "of them kept", "bytes read", "of them kept", "share of bytes"]
     return "<h3>Where the text comes from</h3>" + table(header, rows, numeric=5, total=True)
 
 

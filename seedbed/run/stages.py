@@ -8,7 +8,7 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -179,17 +179,25 @@ def require_sound(output: StageOutput, state: dict[str, Any]) -> None:
         checked.add(output.path)
 
 
-def check_files(path: Path, remedy: str = "run the same command again") -> None:
-    """Raise SeedbedError when a finished stage's folder differs from its record; `remedy` follows "delete it and"."""
-    recorded, found = read_json(path / "stage.json")["files"], describe_files(path)
-    for name, entry in recorded.items():
-        if found.get(name) != entry:
-            reason = "is damaged (its checksum differs)" if name in found else "is missing"
-            raise SeedbedError(f"{path / name} {reason}: delete {path} and {remedy}")
+def check_files(path: Path, names: Iterable[str] = (), remedy: str = "run the same command again") -> None:
+    """Raise SeedbedError when a finished stage's files (or those of them with `names`) differ from its record.
+
+    `remedy` is what to do after deleting the folder.
+    """
+    recorded = read_json(path / "stage.json")["files"]
+    for name in names or recorded:
+        if name in recorded and not (path / name).is_file():
+            raise SeedbedError(f"{path / name} is missing: delete {path} and {remedy}")
+        if name in recorded and describe_file(path / name) != recorded[name]:
+            raise SeedbedError(f"{path / name} is damaged (its checksum differs): delete {path} and {remedy}")
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def describe_files(path: Path) -> dict[str, dict[str, Any]]:
     """Relative name -> bytes and SHA-256 of every file of the output under `path`, in order of name."""
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "stage.json")
     files = [p for p in files if p.relative_to(path).parts[0] not in (CHECKPOINTS, KEPT)]
-    return {p.relative_to(path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in files}
+    return {p.relative_to(path).as_posix(): describe_file(p) for p in files}

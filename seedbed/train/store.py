@@ -19,6 +19,8 @@ from seedbed.model.transformer import Transformer
 from seedbed.run.stages import check_files
 from seedbed.train.checkpoints import merge_tensors
 
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "ngram.safetensors")
+
 
 def live_weights(model: Transformer) -> dict[str, torch.Tensor]:
     """Every weight once, in the memory that training writes to: a tied head is its embedding."""
@@ -74,7 +76,7 @@ def load_model(folder: Path, device: str = "cpu") -> LanguageModel:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} is not a model folder (it has no config.json): give a run that finished training")
     if (folder / "stage.json").is_file():
-        check_files(folder, "run `seedbed run` on the run again")
+        check_files(folder, MODEL_FILES, "run `seedbed run` on the run again")
     config = TransformerConfig.from_json(read_json(folder / "config.json"))
     with torch.device("meta"):
         model = Transformer(config)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seedbed.errors import InputError
-from seedbed.recipe.resolve import validate
+from seedbed.recipe.layers import validate
 from seedbed.run.folder import RunFolder
 from seedbed.run.pipeline import run_pipeline
 

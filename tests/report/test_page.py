@@ -88,6 +88,27 @@ def test_a_finished_run_shows_every_part(make_run: MakeRun) -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
+def test_a_mixture_shows_what_was_read_of_each_source(make_run: MakeRun) -> None:
+    folder = make_run(until="train")
+    assert "What training read" not in " ".join(outline(folder).text)
+    path = folder.stage_path("train") / "stage.json"
+    record = json.loads(path.read_text())
+    source = {
+        "name": "kjv<b>",
+        "rows": 6,
+        "tokens": 600,
+        "unique_tokens": 200,
+        "epochs": 3.0,
+        "effective_tokens": 577.9,
+    }
+    other = {"name": "code", "rows": 2, "tokens": 200, "unique_tokens": 900, "epochs": 0.22, "effective_tokens": 200.0}
+    record["summary"] |= {"epochs": 1.25, "sources": [source, other]}
+    path.write_text(json.dumps(record))
+    text = " ".join(outline(folder).text)
+    assert "What training read" in text and "kjv<b> 75.0% 600 200 3.00 578 code 25.0% 200 900 0.22 200" in text
+    assert "600 steps, 1.2 epochs" in text
+
+
 def test_it_reaches_for_nothing_outside_itself(make_run: MakeRun) -> None:
     folder = make_run()
     page = outline(folder)
