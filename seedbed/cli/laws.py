@@ -23,6 +23,7 @@ WhereOption = Annotated[
 ]
 FormOption = Annotated[str, typer.Option("--form", help="chinchilla, tied, kaplan, repetition, experts or sparsity.")]
 DropOption = Annotated[int, typer.Option("--drop-highest", min=0, help="Leave the K points of highest loss out.")]
+HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures of it.")]
 BootstrapOption = Annotated[
     int, typer.Option("--bootstrap", min=0, max=100_000, help="Resamples behind the intervals; 0: none.")
 ]
@@ -46,6 +47,7 @@ def fit(
         str | None, typer.Option("--base", help="repetition: hold E, A, B and alpha of this published law.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the law here, for `seedbed plan`.")] = None,
+    html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Fit a law to runs: parameters with intervals, the best split of budgets, and how far forms differ beyond the runs."""
@@ -53,12 +55,17 @@ def fit(
     from seedbed.laws.report import fit_report, report_text
     from seedbed.laws.text import plain_json
 
-    if out is not None:
-        check_place("--out", out)
+    for option, path in (("--out", out), ("--html", html)):
+        if path is not None:
+            check_place(option, path)
     law, read, outliers = fitted(points, form, drop_highest, bootstrap, where, base)
     report = fit_report(law, read, outliers, at, hold_out)
     if out is not None:
         write_asked("--out", out, law.to_json())
+    if html is not None:
+        from seedbed.laws.page import fit_page
+
+        write_asked("--html", html, fit_page(law, outliers.kept(read), report))
     print_found(json, plain_json(report), report_text(report, law) + (f"\nwritten to {out}" if out else ""))
 
 
@@ -87,15 +94,27 @@ def propose(
 
 @laws.command()
 def isoflop(
-    points: PointsArgument, drop_highest: DropOption = 0, where: WhereOption = None, json: JsonOption = False
+    points: PointsArgument,
+    drop_highest: DropOption = 0,
+    where: WhereOption = None,
+    html: HtmlOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Runs of equal compute: a parabola a budget, the power law of the minima, and the bias of that method here."""
+    from seedbed.files import check_place, write_asked
     from seedbed.laws import read_points
     from seedbed.laws.fit import Outliers
     from seedbed.laws.isoflop import analyse
     from seedbed.laws.text import isoflop_json, isoflop_text
 
-    found = analyse(read_points(points, where or ()), Outliers(drop_highest))
+    if html is not None:
+        check_place("--html", html)
+    read, outliers = read_points(points, where or ()), Outliers(drop_highest)
+    found = analyse(read, outliers)
+    if html is not None:
+        from seedbed.laws.page import isoflop_page
+
+        write_asked("--html", html, isoflop_page(found, read))
     print_found(json, isoflop_json(found), isoflop_text(found))
 
 

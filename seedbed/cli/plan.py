@@ -93,7 +93,7 @@ def recipe(
     if html is not None:
         from seedbed.plan.recipe_page import write_page
 
-        write_page(html, found)
+        write_page(html, found, law)
     show(found, plan_lines(found), json)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from seedbed.plan.losses import LossModel
 from seedbed.plan.question import Asked
+from seedbed.report.figures import band, edge, layout, line, short
 
 CURVE_POINTS = 41
 CURVE_DECADES = (-3.0, 1.5)  # about the plan's compute
@@ -66,12 +67,7 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
 def curve_figure(curve: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
     data = []
     if curve["low"]:
-        xs = curve["flops"] + curve["flops"][::-1]
-        ys = curve["high"] + curve["low"][::-1]
-        data.append(
-            {"type": "scatter", "x": xs, "y": short(ys), "fill": "toself", "fillcolor": "accent-soft", "mode": "none",
-             "name": "90% interval", "hoverinfo": "skip", "line": {"color": "accent-soft"}}
-        )  # fmt: skip
+        data.append(band(curve["flops"], curve["low"], curve["high"], "90% interval"))
     data.append(line(curve["flops"], curve["loss"], "least loss", "c0"))
     interval = best["loss"]
     error = {}
@@ -84,22 +80,14 @@ def curve_figure(curve: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     figure = layout("compute of the final run, FLOP", best["loss"]["unit"], log_x=True, y_format=".2f")
     if curve["fitted_flops"]:
-        edge = curve["fitted_flops"][1]
-        figure["shapes"] = [
-            {
-                "type": "line",
-                "x0": edge,
-                "x1": edge,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": "muted", "dash": "dot"},
-            }
-        ]
-        data.append(
-            {"type": "scatter", "x": [edge], "y": [max(curve["loss"])], "mode": "text", "text": ["end of the fitted points "],
-             "textposition": "middle left", "showlegend": False, "hoverinfo": "skip"}
-        )  # fmt: skip
+        shape, words = edge(
+            curve["fitted_flops"][1],
+            max(curve["loss"]),
+            "end of the fitted points",
+            (curve["flops"][0], curve["flops"][-1]),
+        )
+        figure["shapes"] = [shape]
+        data.append(words)
     return {"data": data, "layout": figure}
 
 
@@ -175,27 +163,3 @@ def grid_figure(rows: list[dict[str, Any]], region: str) -> dict[str, Any]:
     data = [points([r for r in rows if r["code"] != region], "c2", 7, "regions")]
     data.append(points([r for r in rows if r["code"] == region], "c1", 12, "this plan"))
     return {"data": data, "layout": layout("t CO2e, operational, location-based", "m³ of water, on site and off")}
-
-
-def line(x: list[Any], y: list[float], name: str, colour: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "x": x,
-        "y": short(y),
-        "mode": "lines",
-        "name": name,
-        "line": {"color": colour, "width": 2.4},
-    }
-
-
-def layout(
-    x_title: str, y_title: str, log_x: bool = False, y_format: str = "", x_format: str = ".1~e"
-) -> dict[str, Any]:
-    x_axis: dict[str, Any] = {"title": {"text": x_title}}
-    if log_x:
-        x_axis |= {"type": "log", "tickformat": x_format, "dtick": 1}
-    return {"xaxis": x_axis, "yaxis": {"title": {"text": y_title}, "tickformat": y_format}, "hovermode": "closest"}
-
-
-def short(values: list[float]) -> list[float | None]:
-    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values]

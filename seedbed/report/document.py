@@ -11,10 +11,6 @@ from seedbed.report.page import POLICY, asset
 
 def document(title: str, header: str, sections: Iterable[str], figures: dict[str, Any], command: str) -> str:
     """`header` and `sections` are HTML; `figures` by the name of their place; `command` gives the same as JSON."""
-    from plotly.offline import get_plotlyjs
-
-    values = json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c")
-    library = get_plotlyjs().replace("</script", "<\\/script")
     footer = f"Written by Seedbed {esc(__version__)}. The same for programs: {esc(command)} --json."
     return "\n".join(
         [
@@ -26,8 +22,19 @@ def document(title: str, header: str, sections: Iterable[str], figures: dict[str
             header,
             f"<main>{''.join(sections)}</main>",
             f"<footer>{footer}</footer>",
-            f'<script type="application/json" id="figures">{values}</script>',
-            f"<script>{library}</script><script>{asset('figures.js')}</script>",
+            scripts(figures),
             "</body></html>\n",
         ]
     )
+
+
+def scripts(figures: dict[str, Any]) -> str:
+    """The figures, Plotly and the script that draws them; nothing where there is nothing to draw."""
+    if not figures:
+        return ""
+    from plotly.offline import get_plotlyjs
+
+    values = json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c")
+    library = get_plotlyjs().replace("</script", "<\\/script")
+    drawn = f"<script>{library}</script><script>{asset('figures.js')}</script>"
+    return f'<script type="application/json" id="figures">{values}</script>{drawn}'

@@ -1,6 +1,7 @@
 """`seedbed laws`: tables for people, one object with --json, one line and status 2 for wrong input."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seedbed.laws import PUBLISHED, load_law
+from seedbed.laws import PUBLISHED, Points, load_law
+from seedbed.laws.forms import make_inputs
+from seedbed.laws.isoflop import analyse
+from seedbed.laws.page import isoflop_page
 
 
 @pytest.fixture
@@ -65,3 +69,28 @@ def test_wrong_input_is_one_line(points_csv: Path, arguments: list[str], message
     done = seedbed(*[str(points_csv) if part == "POINTS" else part for part in arguments])
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_fit_and_an_isoflop_analysis_have_pages(points_csv: Path, tmp_path: Path) -> None:
+    page = tmp_path / "law.html"
+    done = seedbed(
+        "fit", str(points_csv), "--bootstrap", "20", "--where", "role=fit", "--hold-out", "none", "--html", str(page)
+    )
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    figures = json.loads(re.findall(r'id="figures">(.*?)</script>', text)[0])
+    assert set(figures) == {"curve", "error"} and "90% interval" in text and "Best splits" in text
+    runs = sum(len(trace["x"]) for trace in figures["curve"]["data"] if trace.get("mode") == "markers")
+    assert runs == 9
+
+
+def test_the_page_of_an_isoflop_analysis_has_a_curve_a_budget() -> None:
+    sizes = np.geomspace(0.2, 5, 7)
+    flops = np.repeat([1e19, 1e20, 1e21], 7)
+    params = np.tile(sizes, 3) * np.sqrt(flops / 6 / 20)
+    law = PUBLISHED["besiroglu"]
+    points = Points(make_inputs(params, flops / 6 / params), law.loss(params, flops / 6 / params), "made/here.csv")
+    page = isoflop_page(analyse(points), points)
+    figures = json.loads(re.findall(r'id="figures">(.*?)</script>', page)[0])
+    assert len([trace for trace in figures["curves"]["data"] if trace["mode"] == "lines"]) == 3
+    assert "made/" not in page and "here.csv" in page

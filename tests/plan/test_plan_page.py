@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import InputError
+from seedbed.plan import recipe_page, validate_page
 from seedbed.plan.answer_text import answer_lines
 from seedbed.plan.page import render, write_page
 from seedbed.plan.query import answer
 from seedbed.plan.question import Question
+from seedbed.plan.report import make_plan
+from seedbed.plan.validate import validate
+from seedbed.recipe import load_recipe
+from seedbed.report.html import esc
 
 
 def test_the_page_has_its_pictures_and_needs_no_network(tmp_path: Path) -> None:
@@ -45,3 +50,45 @@ def test_a_device_without_published_watts_has_a_page_and_json_all_the_same() -> 
     assert "NaN" not in json.dumps(found) and found["best"]["kwh"]["facility"]["value"] is None
     assert "not known" in render(found)
     assert any("not known" in line for line in answer_lines(found))
+
+
+def alone(page: str) -> str:
+    """The page without its scripts, which names nothing outside."""
+    own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert "http:" not in own and "https:" not in own and "default-src 'none'" in own
+    return own
+
+
+def test_a_recipes_plan_has_a_page_with_each_figure_of_its_text(tmp_path: Path) -> None:
+    found = make_plan(load_recipe("llama-8b"), 64, "h100", "fsdp=64", Question(region=("FRA",)))
+    path = tmp_path / "plan.html"
+    recipe_page.write_page(path, found, None)
+    page = path.read_text()
+    own = alone(page)
+    for text in (
+        "8.03 G parameters",
+        "gathered by FSDP",
+        "facility, operational",
+        "Warning: compute",
+        "assumed: --pue",
+    ):
+        assert text in own
+    assert f"{found['loss']['value']:.3f}" in own and page.count('id="curve"') == 1
+    curve = json.loads(re.findall(r'id="figures">(.*?)</script>', page)[0])["curve"]
+    marker = next(trace for trace in curve["data"] if trace.get("name") == "this plan")
+    assert marker["y"] == [found["loss"]["value"]]
+
+
+def test_the_page_of_published_cases_shows_every_error_and_every_cause() -> None:
+    checks = validate()
+    own = alone(validate_page.render(checks))
+    assert own.count('class="row') == sum(check.error is not None for check in checks)
+    assert own.count('class="row lost"') == sum(check.holds is False for check in checks)
+    for check in checks:
+        assert esc(check.name) in own and esc(check.source) in own and esc(check.cause) in own
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere/plan.html"])
+def test_a_page_that_could_not_be_written_is_one_line(path: str) -> None:
+    with pytest.raises(InputError, match=f"--html: {path}"):
+        write_page(Path(path), answer(Question(budget="1e5"), full=True))
