@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seedbed.model.block_attention import block_attend, suits_blocks
 from seedbed.model.config import TransformerConfig
 from seedbed.model.flex import flex_attend, suits_flex
 from seedbed.model.rope import rotate
 
-# Below this many keys a plain softmax, which the compiler fuses, beats the CPU's flash attention, whose backward pass
+# Encoders on a CPU: below this many keys a plain softmax, which the compiler fuses, beats flash attention, whose backward pass
 # was reported at 12% of peak there. The limit itself was not tuned.
 PLAIN_ATTENTION_KEYS = 512
 
@@ -136,6 +137,8 @@ def attend(
         groups = q_BHTK.shape[1] // k_BGSK.shape[1]
         k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
         v_BGSK = v_BGSK.repeat_interleave(groups, dim=1)
+    if causal and suits_blocks(q_BHTK, k_BGSK):
+        return block_attend(q_BHTK, k_BGSK, v_BGSK, window if window < S else 0, documents_BS)
     if q_BHTK.device.type != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
         if plain:
             return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)

@@ -1,6 +1,7 @@
 """Whether a step fits this machine's memory, by arithmetic: a CPU says nothing until the process is killed."""
 
 from seedbed.errors import InputError
+from seedbed.model.block_attention import MOST_KEYS, probabilities_kept
 from seedbed.model.config import TransformerConfig
 from seedbed.plan.memory import Work, estimate
 from seedbed.recipe.layout import Layout
@@ -17,7 +18,8 @@ def fitting_rows(config: TransformerConfig, rows: int, optimizer: str, recompute
     while True:
         memory = estimate(config, Layout(), Work(rows, 1, recompute, optimizer))
         held = memory.weights + memory.gradients + memory.optimizer
-        needed = held + FLOAT32_OVER_PLANNED * (memory.activations + memory.logits)
+        activations = memory.activations + rows * attention_bytes(config, recompute)
+        needed = held + FLOAT32_OVER_PLANNED * (activations + memory.logits)
         if needed <= usable:
             return rows
         if rows % 2:
@@ -26,3 +28,11 @@ def fitting_rows(config: TransformerConfig, rows: int, optimizer: str, recompute
                 f"{free_bytes / 1e9:.1f} GB are free: choose a smaller size or context, or train.recompute=full"
             )
         rows //= 2
+
+
+def attention_bytes(config: TransformerConfig, recompute: bool) -> int:
+    """Probabilities that attention on a CPU keeps for one row, in bfloat16: the planner's kernels keep none."""
+    if not config.causal or config.context > MOST_KEYS:
+        return 0
+    layers = range(1 if recompute else config.layers)
+    return sum(2 * config.heads * probabilities_kept(config.context, config.window(layer)) for layer in layers)

@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from seedbed.model.attention import attend
+from seedbed.model.attention import attend, blocked_keys
+from seedbed.model.block_attention import probabilities_kept
 from seedbed.model.flex import block_mask, flex_attend
 
 K, HEADS, GROUPS, ROWS = 8, 4, 2, 2
@@ -36,13 +38,14 @@ def plain(q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int, documents:
     return result
 
 
-@pytest.mark.parametrize("plain_keys", [0, 512], ids=["kernel", "plain"])
+@pytest.mark.parametrize(("block_keys", "plain_keys"), [(2048, 0), (0, 0), (0, 512)], ids=["blocks", "kernel", "plain"])
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("window", [0, 1, 5, 100])
 @pytest.mark.parametrize("case", ["whole", "documents", "cached", "one token"])
 def test_attention_sees_what_it_may(
-    case: str, window: int, causal: bool, plain_keys: int, monkeypatch: pytest.MonkeyPatch
+    case: str, window: int, causal: bool, block_keys: int, plain_keys: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("seedbed.model.block_attention.MOST_KEYS", block_keys)
     monkeypatch.setattr("seedbed.model.attention.PLAIN_ATTENTION_KEYS", plain_keys)
     S = 24
     T = {"cached": 7, "one token": 1}.get(case, S)
@@ -52,6 +55,33 @@ def test_attention_sees_what_it_may(
         documents = torch.tensor([[0] * 9 + [1] * 11 + [-1] * 4, [0] * 1 + [1] * 2 + [2] * 21])
     found = attend(q, k, v, causal, window, documents)
     torch.testing.assert_close(found.double(), plain(q, k, v, causal, window, documents), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("window", [0, 1, 50, 130])
+@pytest.mark.parametrize("T", [1, 128, 300])
+def test_blocks_of_queries_give_the_output_and_the_gradients_of_whole_rows(T: int, window: int, packed: bool) -> None:
+    """In float64 to the last digits, in bfloat16 to its rounding; the same bits where no gradient is asked."""
+    documents = torch.arange(T)[None] // torch.tensor([[37], [90]]) if packed else None
+    exact = [random((ROWS, 2, T, width), 9 + i).double().requires_grad_() for i, width in enumerate((16, 16, 24))]
+    upstream = random((ROWS, 2, T, 24), 5).double()
+    blocked = blocked_keys(T, T, torch.device("cpu"), True, window, documents)
+    expected = F.scaled_dot_product_attention(*exact, ~blocked)  # type: ignore[misc, operator]
+    expected_gradients = torch.autograd.grad(expected, exact, upstream)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.bfloat16, 0.03)):
+        given = [x.detach().to(dtype).requires_grad_() for x in exact]
+        found = attend(*given, True, window, documents)  # type: ignore[misc]
+        gradients = torch.autograd.grad(found, given, upstream.to(dtype))
+        for one, other in zip((found, *gradients), (expected, *expected_gradients), strict=True):
+            assert (one.double() - other).norm() <= tolerance * (1e-9 + other.norm())
+        with torch.no_grad():
+            assert torch.equal(attend(*given, True, window, documents), found)  # type: ignore[misc]
+
+
+def test_blocks_leave_out_what_nobody_sees() -> None:
+    """Of 1,024 x 1,024 scores five eighths are made, with a window of 256 seven sixteenths and a token more a query."""
+    assert probabilities_kept(1024) == 5 * 2**20 // 8
+    assert probabilities_kept(1024, window=256) == 7 * 2**20 // 16 + 3 * 255 * 256 - 3 * 256 * 256
 
 
 @pytest.mark.parametrize("causal", [True, False])
