@@ -57,7 +57,10 @@ def build(tokens: Path, recipe: Recipe, threads: int) -> Engine:
     rows = recipe.train.batch_tokens // CONTEXT
     data = TrainingData(Loader(tokens / "train", CONTEXT, rows, recipe.seed), None, 0)
     device = choose_device("auto")
-    execution = Execution(device, "float32" if device == "cpu" else "bfloat16", False, threads, rows)
+    precision = recipe.train.precision
+    if precision == "auto":
+        precision = "float32" if device == "cpu" else "bfloat16"
+    execution = Execution(device, precision, False, threads, rows)
     return Engine(config, recipe.train, recipe.train.steps, recipe.seed, execution, data, Ranks())
 
 

@@ -82,7 +82,7 @@ class Engine:
         self.rows_digest = 0  # of this rank's rows of the last step
         self.batch_rows = data.loader.batch_rows
         self.model: Transformer = self.build()
-        self.optimizer = Optimizer(self.model, train, steps)
+        self.optimizer = Optimizer(self.model, train, steps, execution.precision)
 
     def build(self) -> Transformer:
         execution = self.execution
@@ -109,7 +109,7 @@ class Engine:
         """Back to freshly initialised weights, keeping what was compiled."""
         self.model.init_weights(self.seed)
         self.model.zero_grad()
-        self.optimizer = Optimizer(self.model, self.train, steps)
+        self.optimizer = Optimizer(self.model, self.train, steps, self.execution.precision)
 
     def autocast(self) -> AbstractContextManager[object]:
         if self.execution.precision == "float32":

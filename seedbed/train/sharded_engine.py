@@ -85,7 +85,7 @@ class ShardedEngine(Engine):
         """Back to freshly initialised weights. What is compiled and the mesh stay."""
         self.sharded.init_weights(self.seed)
         self.model.zero_grad()
-        self.optimizer = Optimizer(self.model, self.train, steps)
+        self.optimizer = Optimizer(self.model, self.train, steps, self.execution.precision)
 
     def whole_model(self) -> Transformer | None:
         if self.whole is None:

@@ -11,6 +11,7 @@ from seedbed.model.config import TransformerConfig
 from seedbed.model.transformer import Transformer
 from seedbed.train.optimizers.adamw import AdamW, RowAdamW
 from seedbed.train.optimizers.muon import Muon
+from seedbed.train.optimizers.polar import polar_dtype
 from seedbed.train.schedules import lr_fraction, muon_momentum
 
 if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
@@ -50,14 +51,14 @@ def derive_learning_rates(config: TransformerConfig, train: TrainConfig) -> Lear
 class Optimizer:
     """All of a model's parameters, each with the method that suits it."""
 
-    def __init__(self, model: Transformer, train: TrainConfig, steps: int) -> None:
+    def __init__(self, model: Transformer, train: TrainConfig, steps: int, precision: str = "float32") -> None:
         self.train, self.steps = train, steps
         self.lr = derive_learning_rates(model.config, train)
         groups = split_parameters(model, model.config.tied_head)
         self.rows = RowAdamW(groups.tables, beta2=0.995, eps=1e-10)
         self.matrices: Muon | AdamW
         if train.optimizer == "muon":
-            self.matrices = Muon(groups.matrices, train.weight_decay or 0.0, POLAR_STEPS)
+            self.matrices = Muon(groups.matrices, train.weight_decay or 0.0, POLAR_STEPS, polar_dtype(precision))
         else:
             decay = 0.1 if train.weight_decay is None else train.weight_decay
             self.matrices = AdamW(groups.matrices, (0.9, 0.95), 1e-8, decay)

@@ -12,9 +12,15 @@ class Muon:
     A parameter is a matrix [R, C] or a stack of them [E, R, C], such as a layer's experts: each is orthogonalised alone.
     """
 
-    def __init__(self, parameters: dict[str, Tensor], weight_decay: float, polar_steps: int) -> None:
+    def __init__(
+        self,
+        parameters: dict[str, Tensor],
+        weight_decay: float,
+        polar_steps: int,
+        polar_dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.weight_decay = weight_decay
-        self.polar_steps = polar_steps
+        self.polar_steps, self.polar_dtype = polar_steps, polar_dtype
         alike: dict[tuple[object, ...], list[str]] = {}
         for name, parameter in parameters.items():
             alike.setdefault((tuple(parameter.shape), *layout_of(parameter)), []).append(name)
@@ -43,7 +49,8 @@ class Muon:
 
     def direction(self, key: str, momentum_NRC: Tensor) -> Tensor:
         """Where the matrices of a stack go, before their scale: the orthogonal factor of the momentum."""
-        return orthogonalize_shards(momentum_NRC, self.parameters[self.stacks[key][0]], self.polar_steps)
+        like = self.parameters[self.stacks[key][0]]
+        return orthogonalize_shards(momentum_NRC, like, self.polar_steps, self.polar_dtype)
 
     def momenta(self) -> dict[str, Tensor]:
         """The momentum of each parameter: this rank's part, sharing the stack's memory."""

@@ -2,11 +2,12 @@
 
 Two forms of the same iteration X <- a X + b (X X^T) X + c (X X^T)^2 X:
 
-- `gram_polar`, float32, for the CPU. With r <= c it runs on the r x r Gram matrix: with G = X X^T each step X <- q(G) X only
+- `gram_polar`, for runs in float32. With r <= c it runs on the r x r Gram matrix: with G = X X^T each step X <- q(G) X only
   needs G <- q(G) G q(G) and Q <- q(G) Q, so the long side is touched twice in all, however many steps are taken: for a
   matrix of r x 4r and three steps 34 r^3 FLOPs in place of 54 r^3.
-- `direct_polar`, bfloat16, for GPUs, whose bfloat16 products are over ten times their float32 ones. The Gram form is not safe
-  there: rounding makes small eigenvalues of G negative by 2^-9 of its largest, and q amplifies those without bound.
+- `direct_polar`, bfloat16, for runs whose products are: over ten times as fast as float32's on a GPU, 2.4 times in these stacks
+  on a CPU that has them (bench/polar.py). The Gram form is not safe there: rounding makes small eigenvalues of G negative by
+  2^-9 of its largest, and q amplifies those without bound.
 
 Stacks [N, R, C] of matrices of one shape are iterated together.
 """
@@ -30,16 +31,16 @@ POLAR_EXPRESS = (
 BFLOAT16_SAFETY = 1.01
 
 
-def polar_dtype(device: torch.device) -> torch.dtype:
-    """What the iteration computes in on this device."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
+def polar_dtype(precision: str) -> torch.dtype:
+    """What the iteration computes in, in a run of this precision (`Execution`)."""
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
-def orthogonalize(x_NRC: Tensor, steps: int) -> Tensor:
-    """U V^T of each matrix in the stack [N, R, C], to the accuracy of `steps` iterations, in the dtype of `x_NRC`."""
+def orthogonalize(x_NRC: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """U V^T of each matrix in the stack [N, R, C], to the accuracy of `steps` iterations in `dtype`, in that of `x_NRC`."""
     transposed = x_NRC.shape[1] > x_NRC.shape[2]
     x = x_NRC.mT if transposed else x_NRC
-    if polar_dtype(x.device) == torch.bfloat16:
+    if dtype == torch.bfloat16:
         result = direct_polar(x, steps).to(x_NRC.dtype)
     else:
         result = gram_polar(x, steps)
