@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from seedbed.corpus.chain import SCORE_PREFIX, score_columns
 from seedbed.corpus.dedup.candidates import LEFT_OUT, num_parts
@@ -22,7 +21,7 @@ from seedbed.corpus.dedup.signature import hasher
 from seedbed.corpus.dedup.verify import store_shingles, wanted_rows
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.score import signature_config
-from seedbed.corpus.store import document_parts
+from seedbed.corpus.store import document_parts, read_table
 from seedbed.corpus.texts import edited_texts
 from seedbed.errors import InputError
 from seedbed.recipe.curation import CurateConfig
@@ -113,7 +112,7 @@ def rank_documents(own: list[Shard], runs: list[FinishedRun], config: CurateConf
     dedup = config.dedup
     score = f"{SCORE_PREFIX}{dedup.keep_score}" if dedup.keep_score else None
     wanted = ["bytes_out", "date", "source", "split", *([score] if score else [])]
-    table = [pq.read_table(shard.scores, columns=wanted) for shard in own]
+    table = [read_table(shard.scores, columns=wanted) for shard in own]
     columns = {name: np.concatenate([piece.column(name).to_numpy() for piece in table]) for name in wanted}
     columns |= {"num_bytes": columns["bytes_out"]} | ({"score": columns[score].astype(float)} if score else {})
     named = columns["split"] != ""

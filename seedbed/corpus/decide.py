@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seedbed.corpus.chain import Judgement, judgements
@@ -17,6 +16,7 @@ from seedbed.corpus.dedup.exact import first_copies
 from seedbed.corpus.dedup.verify import EDGE_SCHEMA
 from seedbed.corpus.holdout import Text, choose_held_out
 from seedbed.corpus.rules.group import numeric
+from seedbed.corpus.store import read_array, read_table
 from seedbed.errors import SeedbedError
 from seedbed.recipe.curation import CurateConfig
 
@@ -93,10 +93,10 @@ class Compared:
 
 
 def read_compared(folder: Path) -> Compared:
-    tables = [pq.read_table(part) for part in sorted(folder.glob("edges-*.parquet"))]
+    tables = [read_table(part) for part in sorted(folder.glob("edges-*.parquet"))]
     edges = pa.concat_tables(tables) if tables else EDGE_SCHEMA.empty_table()
     ends = np.stack([edges.column(name).to_numpy() for name in ("a", "b")], axis=1)
-    ranks, known = np.load(folder / "ranks.npy"), np.load(folder / "known.npy")
+    ranks, known = read_array(folder / "ranks.npy"), read_array(folder / "known.npy")
     return Compared(ranks, known, ends, edges.column("jaccard").to_numpy())
 
 
@@ -115,7 +115,7 @@ def read_ledger(parts: list[Path], config: CurateConfig) -> Ledger:
     named.number("")
     pieces: list[tuple[Any, ...]] = []
     for part in parts:
-        table = pq.read_table(part, columns=["digest", "bytes_out", "domain", "split", *wanted])
+        table = read_table(part, columns=["digest", "bytes_out", "domain", "split", *wanted])
         digests = np.frombuffer(b"".join(table.column("digest").to_pylist()), np.uint64).reshape(-1, 2)
         split = named.encode(table.column("split"))
         failed = np.where(split == 0, first_failures(table, rules), -1).astype(np.int16)

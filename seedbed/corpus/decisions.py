@@ -30,6 +30,7 @@ from seedbed.corpus.decide import (
     Ledger,
 )
 from seedbed.corpus.records import Quarantined
+from seedbed.corpus.store import UNREADABLE, damaged, read_table
 from seedbed.errors import SeedbedError
 
 VERDICTS = ("kept", "removed", "merged", "quarantined")
@@ -150,13 +151,13 @@ class DecisionBook:
             start, stop = self.ledger.starts[shard], self.ledger.starts[shard + 1]
             here = wanted[(wanted >= start) & (wanted < stop)]
             if len(here):
-                column = pq.read_table(path, columns=["id"]).column("id").take(pa.array(here - start))
+                column = read_table(path, columns=["id"]).column("id").take(pa.array(here - start))
                 ids |= dict(zip(here.tolist(), column.to_pylist(), strict=True))
         return ids
 
     def table(self, shard: int, ids: dict[int, str]) -> pa.Table:
         """The rows of one shard."""
-        scored = pq.read_table(self.ledger.shards[shard])
+        scored = read_table(self.ledger.shards[shard])
         rows = self.rows(shard)
         verdict, cause = self.verdicts(shard), self.decided.cause[rows]
         partner, split = self.decided.partner[rows], self.decided.split[rows]
@@ -217,11 +218,8 @@ def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Re
     try:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(GROUP_ROWS, columns=columns)
-    except (pa.ArrowException, FileNotFoundError) as error:
-        detail = (str(error).splitlines() or ["no detail"])[0]
-        raise SeedbedError(
-            f"{path} cannot be read ({detail}): delete its folder and run the same command again"
-        ) from None
+    except UNREADABLE as error:
+        raise damaged(path, error) from None
 
 
 def read_decision_rows(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:

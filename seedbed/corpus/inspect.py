@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -18,7 +17,7 @@ from seedbed.corpus.decisions import decision_parts, read_batches
 from seedbed.corpus.dedup.signature import hasher, jaccard
 from seedbed.corpus.differences import Change, changes
 from seedbed.corpus.rules.group import Check, Span
-from seedbed.corpus.store import damaged, document_parts, read_documents
+from seedbed.corpus.store import UNREADABLE, damaged, document_parts, read_documents, read_table
 from seedbed.corpus.view import TextView
 from seedbed.errors import InputError
 from seedbed.recipe.schema import CurateConfig
@@ -134,6 +133,9 @@ class Inspector:
         self.config = self.folder.recipe().curate
         self.decisions = {shard_of(part): part for part in decision_parts(self.curated)}
         self.documents = dict(enumerate(document_parts(self.collected)))
+        for shard in self.documents:
+            if shard not in self.decisions:
+                raise damaged(self.curated / f"decisions-{shard:05d}.parquet", FileNotFoundError())
 
     def find(self, wanted: str) -> At:
         """The document whose id, its beginning, a part of it, or a field of its own is `wanted`."""
@@ -166,13 +168,11 @@ class Inspector:
     def spans(self, at: At, cuts: bool = True) -> list[tuple[str, Span]]:
         """What scoring marked, in the order of the steps, and what was cut of a kept document because it stands elsewhere."""
         names = ["step", "start", "end", "kind", "replacement"]
-        paths = [self.scored / f"spans-{at.shard:05d}.parquet", self.curated / f"cuts-{at.shard:05d}.parquet"]
+        paths = [self.scored / f"spans-{at.shard:05d}.parquet"]
+        cut = self.curated / f"cuts-{at.shard:05d}.parquet"  # of runs that cut what repeats
         found: list[tuple[str, Span]] = []
-        for path in [path for path in paths[: 1 + cuts] if path.is_file()]:
-            try:
-                table = pq.read_table(path, columns=names, filters=[("document", "=", at.row)])
-            except pa.ArrowException as error:
-                raise damaged(path, error) from None
+        for path in [*paths, cut] if cuts and cut.is_file() else paths:
+            table = read_table(path, names, [("document", "=", at.row)])
             rows = zip(*(table[name].to_pylist() for name in names), strict=True)
             found += [(step, Span(*span)) for step, *span in rows]
         return found
@@ -277,7 +277,7 @@ def read_row(part: Path, row: int, columns: list[str] | None = None) -> dict[str
                     found: dict[str, Any] = file.read_row_group(group, columns).slice(row, 1).to_pylist()[0]
                     return found
                 row -= count
-    except pa.ArrowException as error:
+    except UNREADABLE as error:
         raise damaged(part, error) from None
     raise InputError(f"{part} has no row {row} after its last")
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seedbed.corpus.chain import Judgement, judgements
@@ -37,6 +36,7 @@ from seedbed.corpus.decide import (
 from seedbed.corpus.decisions import VERDICTS, decision_batches
 from seedbed.corpus.dedup.index import open_run
 from seedbed.corpus.executors import close_executors, run_tasks
+from seedbed.corpus.store import read_table
 from seedbed.errors import InputError
 from seedbed.recipe.curation import STEPS, CurateConfig, overlay
 from seedbed.recipe.layers import check_keys, parse_setting, validate
@@ -169,7 +169,7 @@ class Redecider:
             here = slice(int(self.ledger.starts[shard]), int(self.ledger.starts[shard + 1]))
             failed = self.ledger.failed[here]
             again = np.isin(failed, list(changed))
-            table = pq.read_table(part, columns=only if again.any() else own)
+            table = read_table(part, columns=only if again.any() else own)
             tables.append(table.select(own))
             found = failed.copy()
             if again.any():
@@ -196,7 +196,7 @@ def off(rule: Judgement) -> Judgement:
 
 
 def take(part: Path, column: str, rows: NDArray[np.int64]) -> list[str]:
-    found: list[str] = pq.read_table(part, columns=[column]).column(column).take(pa.array(rows)).to_pylist()
+    found: list[str] = read_table(part, columns=[column]).column(column).take(pa.array(rows)).to_pylist()
     return found
 
 

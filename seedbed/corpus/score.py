@@ -23,7 +23,7 @@ from seedbed.corpus.dedup.signature import hasher
 from seedbed.corpus.dedup.tables import write_bands
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.rules.group import Span
-from seedbed.corpus.store import document_parts, read_part
+from seedbed.corpus.store import document_parts, read_part, read_table
 from seedbed.recipe.curation import CurateConfig, DedupConfig
 from seedbed.recipe.schema import Recipe
 from seedbed.run.stages import Stage, StageContext
@@ -151,7 +151,7 @@ def write_table(path: Path, rows: Sequence[Sequence[Any]], schema: pa.Schema) ->
 def read_spans(path: Path) -> dict[int, list[tuple[str, Span]]]:
     """Document's row in the shard -> its spans in the order of the steps."""
     found: dict[int, list[tuple[str, Span]]] = {}
-    table = pq.read_table(path).to_pydict()
+    table = read_table(path).to_pydict()
     names = ("document", "step", "start", "end", "kind", "replacement")
     for document, step, *span in zip(*(table[name] for name in names), strict=True):
         found.setdefault(document, []).append((step, Span(*span)))

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,6 +17,7 @@ from seedbed.errors import SeedbedError
 PART_BYTES = 64 << 20  # text of one file
 GROUP_BYTES = 8 << 20  # text of one row group: what a reader holds at a time
 BATCH_ROWS = 1024
+UNREADABLE = (pa.ArrowException, OSError)  # what reading a damaged Parquet file may raise
 
 DOCUMENT_SCHEMA = pa.schema(
     [
@@ -126,11 +129,27 @@ def read_part(part: Path, columns: list[str] | None = None) -> Iterator[pa.Recor
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
                 yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
-    except pa.ArrowException as error:
+    except UNREADABLE as error:
         raise damaged(part, error) from None
 
 
+def read_table(path: Path, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
+    """A whole Parquet file of a finished stage, or some columns or rows of it. Raises SeedbedError where it is damaged."""
+    try:
+        return pq.read_table(path, columns=columns, filters=filters)
+    except UNREADABLE as error:
+        raise damaged(path, error) from None
+
+
+def read_array(path: Path, mapped: bool = False) -> Any:
+    """An array of a finished stage. Raises SeedbedError where it is damaged."""
+    try:
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # NumPy reads the header as Python
+        raise damaged(path, error) from None
+
+
 def damaged(part: Path, error: Exception) -> SeedbedError:
-    return SeedbedError(
-        f"{part} is damaged ({str(error).splitlines()[0]}): delete its folder and run the same command again"
-    )
+    what = (str(error).splitlines() or [type(error).__name__])[0]
+    said = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({what})"
+    return SeedbedError(f"{part} {said}: delete its folder and run the same command again")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from seedbed.corpus import normalise
 from seedbed.corpus.chain import apply_steps
 from seedbed.corpus.score import read_spans
-from seedbed.corpus.store import damaged
+from seedbed.corpus.store import UNREADABLE, damaged
 
 Form = Literal["NFC", "NFKC", "none"]
 
@@ -36,5 +36,5 @@ def edited_texts(part: Path, spans: Path, unicode_form: Form, rows: np.ndarray) 
                         text = normalise.normalise(text, unicode_form)
                         yield row, apply_steps(text, marked.get(row, ())), url
                 start = end
-    except pa.ArrowException as error:
+    except UNREADABLE as error:
         raise damaged(part, error) from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seedbed.corpus.chain import SCORE_PREFIX
 from seedbed.corpus.inspect import QUARANTINE, At, Inspector, read_row
-from seedbed.corpus.store import damaged
+from seedbed.corpus.store import UNREADABLE, damaged
 from seedbed.errors import InputError
 
 PAGE = 50
@@ -66,7 +66,10 @@ class Catalog:
         self.inspector = inspector
         self.shards = list(inspector.decisions)
         first = inspector.decisions[self.shards[0]]
-        self.scores = [name for name in pq.read_schema(first).names if name.startswith(SCORE_PREFIX)]
+        try:
+            self.scores = [name for name in pq.read_schema(first).names if name.startswith(SCORE_PREFIX)]
+        except UNREADABLE as error:
+            raise damaged(first, error) from None
         self._clusters: list[tuple[str, int]] | None = None
 
     def search(self, query: Query, cursor: Cursor, limit: int = PAGE, seconds: float = SECONDS) -> dict[str, Any]:
@@ -102,7 +105,7 @@ class Catalog:
                             row = cursor.row if (number, group) == (cursor.part, cursor.group) else 0
                             yield Cursor(number, group, row), At(shard, start), file.read_row_group(group, columns)
                         start += file.metadata.row_group(group).num_rows
-            except pa.ArrowException as error:
+            except UNREADABLE as error:
                 raise damaged(path, error) from None
 
     def matching(self, query: Query, at: At, table: pa.Table) -> NDArray[np.int64]:
@@ -139,13 +142,17 @@ class Catalog:
         self, shard: int, column: str, rows: NDArray[np.int64]
     ) -> Iterator[tuple[int, pa.ChunkedArray]]:
         """(first row, the column) of the row groups of a shard's documents that hold some of `rows`, which are ascending."""
-        with pq.ParquetFile(self.inspector.documents[shard]) as file:
-            start = 0
-            for group in range(file.num_row_groups):
-                end = start + file.metadata.row_group(group).num_rows
-                if np.searchsorted(rows, start) < np.searchsorted(rows, end):
-                    yield start, file.read_row_group(group, [column]).column(0)
-                start = end
+        path = self.inspector.documents[shard]
+        try:
+            with pq.ParquetFile(path) as file:
+                start = 0
+                for group in range(file.num_row_groups):
+                    end = start + file.metadata.row_group(group).num_rows
+                    if np.searchsorted(rows, start) < np.searchsorted(rows, end):
+                        yield start, file.read_row_group(group, [column]).column(0)
+                    start = end
+        except UNREADABLE as error:
+            raise damaged(path, error) from None
 
     def shown(self, at: At, table: pa.Table, row: int, score: str = "") -> dict[str, Any]:
         found = {name: table.column(name)[row].as_py() for name in SHOWN}

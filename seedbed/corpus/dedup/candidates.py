@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from seedbed.corpus.dedup.tables import bands_path, range_of_part, rows_path, slice_of
+from seedbed.corpus.store import read_array
 
 LEADERS = 16  # a bucket of up to 17 documents gives every pair, one of n documents at most 16 n
 PART_KEYS = 1 << 20  # of a band, that a task holds on average: 240 MB with their order; pairs add 16 each at worst
@@ -34,7 +35,7 @@ def find_candidates(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     ranks = np.load(task["ranks"], mmap_mode="r")
     low, high = range_of_part(task["part"], task["parts"])
     tables = [
-        (np.load(bands_path(Path(at), shard), mmap_mode="r"), np.load(rows_path(Path(at), shard), mmap_mode="r"), start)
+        (read_array(bands_path(Path(at), shard), True), read_array(rows_path(Path(at), shard), True), start)
         for (at, shard), start in zip(task["tables"], task["starts"], strict=True)
     ]
     pairs = np.empty((0, 2), np.int64)

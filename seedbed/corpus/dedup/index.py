@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from seedbed.corpus.decisions import decision_batches
-from seedbed.corpus.store import document_parts
+from seedbed.corpus.store import document_parts, read_table
 from seedbed.errors import InputError
 from seedbed.files import read_json
 from seedbed.run.folder import RunFolder
@@ -82,7 +81,7 @@ def kept_documents(run: FinishedRun, shard: int) -> np.ndarray:
 
 def digests_of(scored: Path) -> np.ndarray:
     """u64 [documents, 2] of one scored shard."""
-    column = pq.read_table(scored, columns=["digest"]).column("digest").to_pylist()
+    column = read_table(scored, columns=["digest"]).column("digest").to_pylist()
     return np.frombuffer(b"".join(column), np.uint64).reshape(-1, 2)
 
 
@@ -94,7 +93,7 @@ def document_ids(runs: Sequence[FinishedRun], documents: np.ndarray) -> dict[int
         for shard, count in enumerate(run.documents):
             here = documents[slice(*np.searchsorted(documents, [start, start + count]))]
             if len(here):
-                column = pq.read_table(run.score / f"scored-{shard:05d}.parquet", columns=["id"]).column("id")
+                column = read_table(run.score / f"scored-{shard:05d}.parquet", columns=["id"]).column("id")
                 names = column.take(pa.array(here - start)).to_pylist()
                 found |= {number: f"{run.run}: {name}" for number, name in zip(here.tolist(), names, strict=True)}
             start += count

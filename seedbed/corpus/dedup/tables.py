@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from seedbed.corpus.dedup.signature import NO_KEY
+from seedbed.corpus.store import read_array
 
 
 def write_bands(folder: Path, shard: int, keys: np.ndarray) -> None:
@@ -27,14 +28,14 @@ def rows_path(folder: Path, shard: int) -> Path:
 
 def read_keys(folder: Path, shard: int) -> np.ndarray:
     """u64 [documents, bands] as they were given to `write_bands`."""
-    keys, rows = np.load(bands_path(folder, shard)), np.load(rows_path(folder, shard))
+    keys, rows = read_array(bands_path(folder, shard)), read_array(rows_path(folder, shard))
     found = np.empty_like(keys)
     np.put_along_axis(found, rows.astype(np.int64), keys, axis=1)
     return np.ascontiguousarray(found.T)
 
 
 def count_documents(folder: Path, shard: int) -> int:
-    return int(np.load(bands_path(folder, shard), mmap_mode="r").shape[1])
+    return int(read_array(bands_path(folder, shard), mapped=True).shape[1])
 
 
 def range_of_part(part: int, parts: int) -> tuple[int, int]:
