@@ -6,6 +6,7 @@ came out the same is not run again. The folder is written as NAME-KEY.partial, c
 
 import errno
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ FULL = {
     getattr(errno, "EDQUOT", -1): "the quota of disk space is used up: free some, or have it raised,",
     errno.EFBIG: "a file would be larger than this shell or file system allows (ulimit -f): raise it",
 }
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # what NumPy says of a full disk, without a number
 SOUND = "sound outputs"  # in a process's state: the finished stages that it made or checked
 
 
@@ -162,8 +164,9 @@ def run_stage(
         publish_folder(partial, final)
         shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)  # only now: until here a kill goes on from them
     except OSError as error:
-        if error.errno in FULL:
-            raise SeedbedError(f"{folder.path}: {FULL[error.errno]} and run the same command again") from None
+        number = errno.ENOSPC if error.errno is None and SHORT_WRITE.search(str(error)) else error.errno
+        if number in FULL:
+            raise SeedbedError(f"{folder.path}: {FULL[number]} and run the same command again") from None
         raise
     events.emit("stage_end", stage.name, key=key, seconds=seconds, summary=summary)
     output = StageOutput(final, key, digest, summary)

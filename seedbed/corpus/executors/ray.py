@@ -1,12 +1,15 @@
 """The Ray executor: tasks on a Ray cluster whose machines share the run folder's file system."""
 
 import logging
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from seedbed.corpus.executors.tasks import DEATHS_OF_A_TASK, LOOK_SECONDS, Task, do_task, too_many_deaths
 from seedbed.errors import InputError
+
+ANSWER_SECONDS = 10
 
 
 class Ray:
@@ -28,6 +31,7 @@ class Ray:
 
         started = not ray.is_initialized()
         if started:
+            check_reachable(self.address or "")
             where: dict[str, Any] = {"address": self.address} if self.address else {"num_cpus": self.workers}
             try:
                 ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -64,3 +68,17 @@ class Ray:
                 ray.cancel(reference, force=True)
             if started:
                 ray.shutdown()
+
+
+def check_reachable(address: str) -> None:
+    """Raise InputError where nothing answers at HOST:PORT: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        return  # "auto", "ray://...": Ray knows
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--executor ray: nothing answers at {address} ({error}): start a cluster there with `ray start --head`, or leave "
+            "the address out"
+        ) from None

@@ -117,6 +117,14 @@ def test_an_error_in_a_worker_is_the_error(tmp_path: Path, here: str) -> None:
         run_tasks(f"{here}:shout", [{}, {}], tmp_path, Execution(workers=2))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(tmp_path: Path, address: str) -> None:
+    pytest.importorskip("ray")
+    execution = Execution("ray", 1, {"address": address})
+    with pytest.raises(InputError, match=f"nothing answers at {address} .*leave the address out"):
+        run_tasks("builtins:dict", [{}], tmp_path, execution)
+
+
 @pytest.mark.slow
 def test_ray_gives_the_same_files(tmp_path: Path, here: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
