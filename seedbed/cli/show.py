@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.files import read_json
+from seedbed.quantities import byte_size
 from seedbed.recipe.dump import dump_recipe
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import scores_of
@@ -28,14 +29,14 @@ def show_finished(folder: RunFolder, json: bool, fresh: bool) -> None:
         everything = scores["all"]
         if name == "bits_per_masked_token":
             print(
-                f"  {everything['model']:.3f} bits per masked token on {everything['bytes'] / 1e6:.2f} MB of held-out text"
+                f"  {everything['model']:.3f} bits per masked token on {byte_size(everything['bytes'])} of held-out text"
                 f" (token frequencies {everything['unigram']:.3f}; {everything['accuracy']:.0%} right)"
             )
             print(f"  read      {folder.report_path}")
             print(f"  check     seedbed verify {folder.path}")
             return
         print(
-            f"  {everything['model']:.3f} bits per byte on {everything['bytes'] / 1e6:.2f} MB of held-out text"
+            f"  {everything['model']:.3f} bits per byte on {byte_size(everything['bytes'])} of held-out text"
             f" (xz {everything['xz']:.3f}, gzip {everything['gzip']:.3f}, byte n-gram {everything['ngram']:.3f})"
         )
         print(f"  read      {folder.report_path}")

@@ -8,6 +8,7 @@ from seedbed.quantities import byte_size, counted, money, quantity, weight
 from seedbed.recipe.schema import Recipe
 from seedbed.run.cost import price
 from seedbed.run.events import SCORES, scores_of
+from seedbed.run.outcome import outcome
 
 STAGES = ("collect", "score", "compare", "curate", "tokenizer", "tokenize", "count", "measure", "train", "evaluate")
 RATE_SECONDS = 10.0  # the rate is that of the last so many seconds
@@ -24,6 +25,7 @@ class StageView:
     done: float = 0.0
     total: float = 0.0
     unit: str = ""
+    outcome: str = ""  # once it is done
     marks: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=64))
 
     def advance(self, now: float, done: float, total: float, unit: str) -> None:
@@ -87,6 +89,7 @@ class Board:
             stage.state = "kept"
         elif kind == "stage_end":
             stage.state, stage.seconds, stage.done = "done", event["seconds"], stage.total
+            stage.outcome = step_line(self.step) if name == "train" and self.step else outcome(name, event["summary"])
         elif kind == "progress":
             stage.advance(self.now, event["done"], event["total"], event["unit"])
             self.kept, self.removed = event.get("kept", self.kept), event.get("removed", self.removed)

@@ -43,8 +43,7 @@ class PlainProgress:
         elif kind == "stage_cached":
             self._write(f"{name}: kept from before")
         elif kind == "stage_end":
-            verdict = f"  {board.verdicts()}" if name == "curate" else ""
-            self._write(f"{name}: done in {event['seconds']:.1f} s{verdict}".rstrip())
+            self._write(f"{name}: done in {event['seconds']:.1f} s  {board.stages[name].outcome}".rstrip())
         elif kind in ("progress", "step") and event["time"] >= self._next.get(name, 0.0):
             self._next[name] = event["time"] + PLAIN_SECONDS
             self._write(f"{name}: {self._advance(name, event)}")
@@ -139,11 +138,11 @@ class TerminalProgress:
         from rich.text import Text
 
         board, now = self._board, self._clock()
-        table = Table.grid(padding=(0, 1))
+        table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(width=1)
         table.add_column(min_width=10)
         table.add_column(width=22)
-        table.add_column(overflow="ellipsis", no_wrap=True)
+        table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)  # what is left of the width
         for name, stage in board.stages.items():
             table.add_row(*self._row(name, stage, now))
         lines: list[RenderableType] = [table]
@@ -170,15 +169,8 @@ class TerminalProgress:
         if stage.state == "kept":
             return Text("=", style="green"), Text(name), Text("kept from before", style="dim"), ""
         if stage.state == "done":
-            detail = board.verdicts() if name == "curate" else ""
-            if name == "train" and board.step:
-                detail = step_line(board.step)
-            return (
-                Text("✓", style="green"),
-                Text(name),
-                Text(f"{stage.seconds:.1f} s", style="dim"),
-                Text(detail, style="dim"),
-            )
+            seconds = Text(f"{stage.seconds:.1f} s", style="dim")
+            return Text("✓", style="green"), Text(name), seconds, Text(printable(stage.outcome), style="dim")
         parts = [stage.amount()] if stage.total else []
         left = stage.seconds_left()
         if left is not None:

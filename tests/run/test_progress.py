@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from seedbed.files import read_json
 from seedbed.recipe.resolve import load_recipe
 from seedbed.run.board import Board, StageView
+from seedbed.run.folder import RunFolder
+from seedbed.run.outcome import outcome
 from seedbed.run.progress import PlainProgress, TerminalProgress, make_progress
 
 RECIPE = load_recipe()
@@ -27,12 +30,18 @@ def event(time: float, kind: str, stage: str = "", **fields: Any) -> dict[str, A
     return {"time": time, "kind": kind, "stage": stage, **fields}
 
 
+COLLECTED = {
+    "documents": 100, "bytes": 12_345_678, "quarantined": 4,
+    "sources": {"a": {"rules": {"binary": 1}}, "b": {"rules": {"broken_json": 2, "binary": 1}}},
+}  # fmt: skip
 STORY = [
     event(0, "run_start", command="seedbed run", recipe="first-light", machine={}),
-    event(0, "stage_cached", "collect", key="k"),
+    event(0, "stage_cached", "score", key="k"),
+    event(0, "stage_start", "collect", key="k"),
+    event(1, "stage_end", "collect", key="k", seconds=1.0, summary=COLLECTED),
     event(1, "stage_start", "curate", key="k"),
     event(4, "progress", "curate", done=50, total=100, unit="documents", kept=45, removed=5, last_reason="few words"),
-    event(5, "stage_end", "curate", key="k", seconds=4.0, summary={}),
+    event(5, "stage_end", "curate", key="k", seconds=4.0, summary={"kept": 92, "removed": 5, "merged": 3}),
     event(6, "stage_start", "train", key="k"),
     event(6, "resume", "train", step=40, flops=1.0),
     event(9, "step", "train", step=50, **STEP),
@@ -78,8 +87,9 @@ def test_the_board_follows_the_story() -> None:
     board = Board(RECIPE)
     for each in STORY:
         board.update(each)
-    assert [board.stages[name].state for name in ("collect", "curate", "train", "evaluate")] == [
+    assert [board.stages[name].state for name in ("score", "collect", "curate", "train", "evaluate")] == [
         "kept",
+        "done",
         "done",
         "done",
         "waiting",
@@ -94,7 +104,14 @@ def test_plain_lines_tell_the_story_on_their_stream_only(capsys: pytest.CaptureF
     for each in STORY:
         progress(each)
     told = stream.getvalue()
-    for part in ("collect: kept from before", "curate: done in 4.0 s", "50 of 100 documents", "kept 45, refused 5"):
+    for part in (
+        "score: kept from before",
+        "collect: done in 1.0 s  100 documents, 12.3 MB; 4 could not be read (binary 2, broken_json 2)\n",
+        "50 of 100 documents",
+        "kept 45, refused 5",
+        "curate: done in 4.0 s  kept 92, refused 8\n",
+        "train: done in 4.0 s  loss 2.500",
+    ):
         assert part in told
     for part in (
         "continues from step 40",
@@ -137,7 +154,7 @@ def test_refusals_are_shown_while_curation_runs() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=120, color_system=None)
     progress = TerminalProgress(RECIPE, console, clock=lambda: 10.0)
-    for each in STORY[:4]:
+    for each in STORY[:6]:
         progress(each)
     progress.close()
     assert "refused: few words" in stream.getvalue()
@@ -175,3 +192,13 @@ def test_the_table_is_for_terminals_that_want_it(
 def test_a_pipe_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", io.StringIO())
     assert isinstance(make_progress(False, RECIPE), PlainProgress)
+
+
+def test_what_came_of_a_stage_is_said_from_the_summary_it_wrote(finished_run: RunFolder) -> None:
+    said = {name: outcome(name, finished_run.stage_summary(name)) for name in finished_run.index()}
+    assert said["collect"].startswith("40 documents, ") and said["curate"] == "kept 40, refused 0"
+    assert said["tokenizer"] == "300 entries" and said["measure"] == "12 steps in float32, not compiled"
+    tokens = [int(word.replace(",", "")) for word in said["tokenize"].split() if word[0].isdigit()]
+    shards = finished_run.stage_path("tokenize")
+    assert tokens == [read_json(shards / s / "manifest.json")["num_tokens"] for s in ("train", "validation")]
+    assert said["evaluate"].endswith(" bits/byte")
