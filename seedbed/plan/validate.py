@@ -34,6 +34,7 @@ class Check:
     group: str
     source: str
     cause: str
+    inputs: str  # what ours is made from, in words; "" where it is nothing
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -124,7 +125,17 @@ def check(case: dict[str, Any]) -> Check:
         group=case.get("group", ""),
         source=case["source"],
         cause=case.get("cause", ""),
+        inputs=", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in case["inputs"].items()),
     )
+
+
+def plain(value: Any) -> str:
+    """An input of a case as people write it."""
+    if isinstance(value, list):
+        return " + ".join(map(plain, value))
+    if isinstance(value, (int, float)):
+        return f"{value:,}" if isinstance(value, int) or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
 
 
 def summary(checks: list[Check]) -> dict[str, Any]:
@@ -147,7 +158,10 @@ def validation_lines(checks: list[Check]) -> list[str]:
     for c in checks:
         ours, error = ("-", "-") if c.ours is None or c.error is None else (short(c.ours), f"{c.error:+.1%}")
         mark = "" if c.holds else " !"
-        lines.append(f"{c.name:<{width}}  {ours:>11}  {short(c.published):>11}  {error:>7}{mark}  {c.unit}; {c.source}")
+        origin = f"; from {c.inputs}" if c.inputs else ""
+        lines.append(
+            f"{c.name:<{width}}  {ours:>11}  {short(c.published):>11}  {error:>7}{mark}  {c.unit}; {c.source}{origin}"
+        )
         if c.cause:
             lines.append(f"{'':<{width}}  {c.cause}")
     s = summary(checks)

@@ -58,4 +58,11 @@ def cells(check: Check) -> list[str]:
     cause = f"<br><em>{esc(check.cause)}</em>" if check.cause else ""
     error = "-" if check.error is None else f"{check.error:+.1%}" + ("" if check.holds else " !")
     ours = "-" if check.ours is None else short(check.ours)
-    return [esc(check.name), f"{esc(check.unit)}; {esc(check.source)}{cause}", ours, short(check.published), error]
+    inputs = f"<small>from {esc(check.inputs)}</small>" if check.inputs else ""
+    return [
+        esc(check.name),
+        f"{esc(check.unit)}; {esc(check.source)}{inputs}{cause}",
+        ours,
+        short(check.published),
+        error,
+    ]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from seedbed.plan.tables import read_table
-from seedbed.plan.validate import summary, validate
+from seedbed.plan.validate import summary, validate, validation_lines
 
 CHECKS = {check.name: check for check in validate()}
 # (name, largest relative error). GPT-3: Patterson et al. 2021 and Li et al. 2023; Llama: Meta's model cards
@@ -33,6 +33,21 @@ HELD_TO = [
 def test_a_published_figure_comes_out(name: str, most: float) -> None:
     error = CHECKS[name].error
     assert error is not None and abs(error) <= most
+
+
+def test_the_figures_everyone_quotes_come_with_what_gives_them() -> None:
+    for name, inputs in (
+        ("GPT-3 175B, rented", "flops 3.14e+23, flops device 2.8e+13, usd hour 1.5"),
+        ("GPT-4, on demand", "device hours 57,000,000, usd hour 3.4"),
+        (
+            "Llama 3.1 405B, days on 16,384",
+            "tokens 1.56e+13, peak 9.894e+14, utilisation 0.345, devices 16,384",
+        ),
+        ("DeepSeek-V3, rented", "device hours 2,788,000, usd hour 2.0"),
+        ("a $500M run", "device hours 249,831,000, usd hour 2.0"),
+    ):
+        assert CHECKS[name].inputs.endswith(inputs)
+        assert any(line.startswith(name) and inputs in line for line in validation_lines(list(CHECKS.values())))
 
 
 def test_costs_of_epoch_within_a_quarter_in_the_median_and_none_off_by_half() -> None:
