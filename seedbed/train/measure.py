@@ -6,12 +6,9 @@ recipe takes the same number of steps; it is written into the run's recipe, whic
 
 import math
 import os
-import shutil
 import statistics
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,8 +27,9 @@ from seedbed.run.stages import StageContext
 from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.data_order import open_loader
 from seedbed.tokens.tokenizer import Tokenizer
+from seedbed.train.compiling import compiling_pays, remember_compiled
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import COMPILED_WHOLE, Engine
+from seedbed.train.engine import Engine
 from seedbed.train.execution import Execution, lighter
 from seedbed.train.float8 import has_float8
 from seedbed.train.host_fit import fitting_rows
@@ -43,8 +41,6 @@ from seedbed.train.recompute import Recompute
 WARM_STEPS = 3
 HOST_MEMORY_BYTES = 4e9  # what a rank on a CPU may plan with: such ranks are for tests, several on one machine
 MEASURED_SECONDS = 2.0
-COLD_COMPILE_SECONDS = 35.0  # an assumption, on the safe side of 20 to 30 s reported for two cores and 4 layers
-COMPILED_SPEEDUP = 1.12  # what compiling gains on a CPU at width 128 (same place)
 # Allowance for validation, samples, checkpoints and imports: with 5% a quiet run of 150 s ended 3.7% late, one of 300 s 0.5%
 # (bench/train_text.py mix30). The report shows what they took.
 RESERVED_FRACTION = 0.08
@@ -89,73 +85,51 @@ def open_data(context: StageContext) -> TrainingData:
     return TrainingData(loader, prior_path, order, objective)
 
 
-def has_compiler(device: str) -> bool:
-    """Whether torch.compile can work here: Triton for CUDA, a C++ compiler for the CPU."""
-    if device == "cuda":
-        return sys.platform == "linux"
-    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
-
-
 def run_measure(context: StageContext) -> dict[str, Any]:
     started = time.monotonic()
     recipe, train = context.recipe, context.recipe.train
     device = choose_device(train.device)
-    threads = train.threads or usable_cores()[0]
     identity = sha256_json(
         [recipe.model_dump(mode="json", exclude={"cost"}), describe(), code_sha256(), context.inputs["tokenize"].digest]
     )
-    kept = read_kept(identity)
-    if kept is not None:
-        write_json(context.path / "measure.json", kept)
-        return kept
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
-    vocab_size = Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json").vocab_size
-    config = model_config(recipe, vocab_size)
-    if not is_copies(train.parallel):
-        summary = without_measuring(recipe, config, device, threads)
-        write_json(context.path / "measure.json", summary)
-        return summary
+    summary = read_kept(identity)
+    if summary is None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
+        vocab_size = Tokenizer.load(context.inputs["tokenizer"].path / "tokenizer.json").vocab_size
+        config = model_config(recipe, vocab_size)
+        threads = train.threads or usable_cores()[0]
+        if is_copies(train.parallel):
+            summary = measure(context, config, device, threads, started)
+            keep(identity, summary)
+        else:
+            summary = without_measuring(recipe, config, device, threads)
+    write_json(context.path / "measure.json", summary)
+    return summary
+
+
+def measure(
+    context: StageContext, config: TransformerConfig, device: str, threads: int, started: float
+) -> dict[str, Any]:
+    """Try what may pay on the real batches, and turn the horizon into steps of the fastest. `started`: of the stage."""
+    recipe, train = context.recipe, context.recipe.train
     data = open_data(context)
-    rows = data.loader.batch_rows
+    trials = Trials(context, config, data)
     precisions = choose_precisions(train.precision, device)
-    tried: list[dict[str, Any]] = []
-    best: tuple[float, Execution, Engine] | None = None
-
-    def attempt(execution: Execution) -> float:
-        nonlocal best
-        context.progress(len(tried), 3, "candidates")
-        engine, entry = time_candidate(context, config, execution, data)
-        tried.append(entry)
-        seconds = entry["step_seconds"]
-        if best is None or seconds < best[0]:
-            best = (seconds, entry_execution(execution, entry), engine)
-        return seconds
-
-    micro_rows = train.micro_batch_rows or rows
-    if device == "cpu":
-        free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
-        fitting = fitting_rows(config, micro_rows, train.optimizer, train.recompute == "full", free_bytes)
-        micro_rows = train.micro_batch_rows or fitting
+    micro_rows = first_rows(recipe, config, device, data.loader.batch_rows)
     recompute: Recompute = "none" if train.recompute == "auto" else train.recompute
     base = Execution(device, precisions[0], False, threads, micro_rows, recompute, train.loss_chunk_tokens)
     if train.compile != "on":
         for precision in precisions:
-            attempt(replace(base, precision=precision))
-    eager = best[0] if best else None
+            trials.attempt(replace(base, precision=precision))
     counting = read_json(context.inputs["count"].path / "stage.json")["seconds"] if config.prior_order else 0.0
+    eager = trials.best[0] if trials.best else None
     remaining = horizon_seconds(recipe, config, eager) - counting - (time.monotonic() - started)
-    if train.compile == "on" and not has_compiler(device):
-        raise InputError("train.compile: 'on' needs a C++ compiler (or Triton on a GPU): install one, or use auto")
-    if train.compile == "on" or (
-        train.compile == "auto"
-        and has_compiler(device)
-        and remaining * (1 - 1 / COMPILED_SPEEDUP) > expected_compile_seconds(config, base)
-    ):
-        precision = best[1].precision if best else precisions[0]
-        attempt(replace(base, precision=precision, compile=True))
+    if compiling_pays(train.compile, config, base, remaining):
+        precision = trials.best[1].precision if trials.best else base.precision
+        trials.attempt(replace(base, precision=precision, compile=True))
         remember_compiled(config, base)
-    assert best is not None
-    step_seconds, execution, engine = best
+    assert trials.best is not None
+    step_seconds, execution, engine = trials.best
     steps = horizon_steps(recipe, config, step_seconds, counting + time.monotonic() - started)
     most = steps_before_repetition(recipe, data)
     if steps > most:
@@ -165,7 +139,8 @@ def run_measure(context: StageContext) -> dict[str, Any]:
             f"training ends after {train.max_epochs:g} (train.max_epochs; more text would use the time better)",
         )
         steps = int(most)
-    summary = {
+    context.state["engine"] = engine
+    return {
         "device": device,
         "precision": execution.precision,
         "compile": execution.compile,
@@ -175,12 +150,35 @@ def run_measure(context: StageContext) -> dict[str, Any]:
         "steps": steps,
         "step_seconds": round(step_seconds, 5),
         "seconds": round(time.monotonic() - started, 2),
-        "candidates": tried,
+        "candidates": trials.tried,
     }
-    context.state["engine"] = engine
-    write_json(context.path / "measure.json", summary)
-    keep(identity, summary)
-    return summary
+
+
+class Trials:
+    """The candidates that were tried, and the fastest: seconds a step, how it is executed, its engine."""
+
+    def __init__(self, context: StageContext, config: TransformerConfig, data: TrainingData) -> None:
+        self.context, self.config, self.data = context, config, data
+        self.tried: list[dict[str, Any]] = []
+        self.best: tuple[float, Execution, Engine] | None = None
+
+    def attempt(self, execution: Execution) -> None:
+        self.context.progress(len(self.tried), 3, "candidates")
+        engine, entry = time_candidate(self.context, self.config, execution, self.data)
+        self.tried.append(entry)
+        if self.best is None or entry["step_seconds"] < self.best[0]:
+            self.best = (entry["step_seconds"], entry_execution(execution, entry), engine)
+
+
+def first_rows(recipe: Recipe, config: TransformerConfig, device: str, batch_rows: int) -> int:
+    """Rows of the micro-batch to begin with: the recipe's, else the batch's; on a CPU no more than its memory holds."""
+    train = recipe.train
+    rows = train.micro_batch_rows or batch_rows
+    if device != "cpu":
+        return rows
+    free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
+    fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_bytes)
+    return train.micro_batch_rows or fitting
 
 
 def is_copies(parallel: str) -> bool:
@@ -301,26 +299,6 @@ def steps_before_repetition(recipe: Recipe, data: TrainingData) -> float:
         return math.inf
     assert train.max_epochs
     return loader.plan.steps_for(train.max_epochs * loader.num_rows)
-
-
-def compile_marker(config: TransformerConfig, execution: Execution) -> Path:
-    identity = sha256_json([config.to_json(), execution.device, execution.threads, torch.__version__, code_sha256()])
-    return cache_dir() / "compiled" / identity[:24]
-
-
-def expected_compile_seconds(config: TransformerConfig, execution: Execution) -> float:
-    """A guess: cold, or warm when this shape was compiled here before."""
-    depth = config.layers / 4 if config.layers <= COMPILED_WHOLE else 1.0
-    return (6.0 if compile_marker(config, execution).exists() else COLD_COMPILE_SECONDS) * max(1.0, depth)
-
-
-def remember_compiled(config: TransformerConfig, execution: Execution) -> None:
-    try:
-        marker = compile_marker(config, execution)
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-    except OSError:
-        pass  # a read-only cache: the next run expects a cold compile
 
 
 def read_kept(identity: str) -> dict[str, Any] | None:
