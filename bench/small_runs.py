@@ -6,6 +6,7 @@ the seed differ between the runs of a benchmark: data, batches and initialisatio
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from seedbed.train.parallel import Ranks
 VOCAB = 1024
 CONTEXT = 128
 HELD_OUT_ROWS = 512
+MICRO_ROWS = 16  # of a CPU's micro-batches: activations of a layer of width 64 then stay in the cache
 
 
 @dataclass(frozen=True)
@@ -45,29 +47,37 @@ def settings(layers: int, width: int, batch_tokens: int, steps: int, changes: di
     return [f"{key}={value}" for key, value in values.items()]
 
 
-def prepare(folder: Path) -> Path:
-    """The built-in corpus as tokens of a vocabulary of 1,024: the folder of the splits."""
-    run = run_pipeline(load_recipe(settings=settings(2, 32, 1024, 1, {})), folder, lambda event: None, last="tokenize")
+def prepare(folder: Path, vocab: int = VOCAB) -> Path:
+    """The built-in corpus as tokens of a vocabulary of that size: the folder of the splits."""
+    chosen = settings(2, 32, 1024, 1, {"tokenizer.vocab_size": vocab})
+    run = run_pipeline(load_recipe(settings=chosen), folder, lambda event: None, last="tokenize")
     return run.stage_path("tokenize")
 
 
 def build(tokens: Path, recipe: Recipe, threads: int) -> Engine:
-    config = model_config(recipe, VOCAB)
-    assert recipe.train.batch_tokens and recipe.train.steps
+    assert recipe.train.batch_tokens and recipe.train.steps and recipe.tokenizer.vocab_size
+    config = model_config(recipe, recipe.tokenizer.vocab_size)
     rows = recipe.train.batch_tokens // CONTEXT
     data = TrainingData(Loader(tokens / "train", CONTEXT, rows, recipe.seed), None, 0)
     device = choose_device("auto")
     precision = recipe.train.precision
     if precision == "auto":
         precision = "float32" if device == "cpu" else "bfloat16"
-    execution = Execution(device, precision, False, threads, rows)
+    micro = min(rows, MICRO_ROWS) if device == "cpu" else rows
+    execution = Execution(device, precision, False, threads, micro)
     return Engine(config, recipe.train, recipe.train.steps, recipe.seed, execution, data, Ranks())
 
 
-def train(tokens: Path, chosen: list[str], threads: int) -> Result:
-    """One run with these recipe settings, from its seed to its held-out loss. A run that diverges has an infinite loss."""
+def train(
+    tokens: Path, chosen: list[str], threads: int, change: Callable[[Engine], None] = lambda engine: None
+) -> Result:
+    """One run with these recipe settings, from its seed to its held-out loss. A run that diverges has an infinite loss.
+
+    `change`: what no recipe says, done to the engine before its first step.
+    """
     recipe = load_recipe(settings=chosen)
     engine = build(tokens, recipe, threads)
+    change(engine)
     began = time.perf_counter()
     losses: list[float] = []
     for step in range(recipe.train.steps or 0):
