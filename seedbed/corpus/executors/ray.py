@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.corpus.executors.tasks import DEATHS_OF_A_TASK, LOOK_SECONDS, Task, do_task, too_many_deaths
-from seedbed.errors import InputError
+from seedbed.errors import InputError, SeedbedError
 
 ANSWER_SECONDS = 10
 
@@ -35,8 +35,12 @@ class Ray:
             where: dict[str, Any] = {"address": self.address} if self.address else {"num_cpus": self.workers}
             try:
                 ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(f"--executor ray: no cluster at {self.address} ({error}): start one") from None
+            except Exception as error:  # a node that does not start in time is no narrower one
+                if self.address:
+                    raise InputError(f"--executor ray: no cluster at {self.address} ({error}): start one") from None
+                raise SeedbedError(
+                    f"--executor ray: Ray did not start here ({error}): try again, or leave it out"
+                ) from None
         # a task is repeated here, not by Ray: a mark says whether it was done, and the number of deaths is limited
         remote = ray.remote(num_cpus=1, max_retries=0)(do_task)
         waiting, deaths = list(tasks), dict.fromkeys((number for number, _ in tasks), 0)

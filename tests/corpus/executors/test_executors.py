@@ -125,6 +125,18 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(tmp_path: Path, address
         run_tasks("builtins:dict", [{}], tmp_path, execution)
 
 
+def test_ray_that_does_not_start_is_one_line(tmp_path: Path, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine its node may come too late; Ray then raises a plain Exception."""
+    ray = pytest.importorskip("ray")
+
+    def init(**where: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SeedbedError, match=r"Ray did not start here \(The current node timed out.*try again"):
+        run_tasks(f"{here}:shout", TASKS, tmp_path, Execution("ray", 2))
+
+
 @pytest.mark.slow
 def test_ray_gives_the_same_files(tmp_path: Path, here: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
