@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from seedbed.corpus import normalise
 from seedbed.corpus.chain import apply_steps
@@ -222,28 +224,27 @@ def write_kept(context: StageContext, book: "DecisionBook") -> None:
 
 def write_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The kept documents of one part, normalised and edited as they were scored, without what was cut since."""
-    spans = read_spans(Path(task["spans"]))
+    columns = ["verdict", "split", "language"]
+    decisions = pa.Table.from_batches(decision_batches(folder, columns, task["shard"]))
+    rows = np.flatnonzero(pc.equal(decisions.column("verdict"), "kept").to_numpy())
+    decided = decisions.take(rows).to_pylist()
+    spans = read_spans(Path(task["spans"]), rows)
     path = folder / f"cuts-{task['shard']:05d}.parquet"
     cuts = read_spans(path) if path.is_file() else {}
-    decisions = (
-        row
-        for batch in decision_batches(folder, ["verdict", "split", "language"], task["shard"])
-        for row in batch.to_pylist()
-    )
-    num_kept = 0
     with DocumentWriter(folder, f"documents-{task['shard']:05d}") as documents:
-        number = 0
+        start = written = 0
         for batch in read_part(Path(task["part"])):
-            for row in batch.to_pylist():
-                decision = next(decisions)
-                if decision["verdict"] == "kept":
-                    text = normalise.normalise(row["text"], task["unicode_form"])
-                    text = apply_steps(apply_steps(text, spans.get(number, ())), cuts.get(number, ()))
-                    row |= {"text": text, "split": decision["split"], "language": decision["language"]}
-                    documents.add(row, len(text.encode()))
-                    num_kept += 1
-                number += 1
-    return {"kept": num_kept}
+            end = start + batch.num_rows
+            wanted = rows[slice(*np.searchsorted(rows, [start, end]))]
+            for number, row in zip(wanted.tolist(), batch.take(pa.array(wanted - start)).to_pylist(), strict=True):
+                text = normalise.normalise(row["text"], task["unicode_form"])
+                text = apply_steps(apply_steps(text, spans.get(number, ())), cuts.get(number, ()))
+                decision = decided[written]
+                row |= {"text": text, "split": decision["split"], "language": decision["language"]}
+                documents.add(row, len(text.encode()))
+                written += 1
+            start = end
+    return {"kept": written}
 
 
 def check_identity(yields: list[dict[str, Any]], collected: dict[str, Any]) -> None:

@@ -148,12 +148,14 @@ def write_table(path: Path, rows: Sequence[Sequence[Any]], schema: pa.Schema) ->
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
 
 
-def read_spans(path: Path) -> dict[int, list[tuple[str, Span]]]:
-    """Document's row in the shard -> its spans in the order of the steps."""
+def read_spans(path: Path, rows: np.ndarray | None = None) -> dict[int, list[tuple[str, Span]]]:
+    """Document's row in the shard -> its spans in the order of the steps; of these rows alone, where they are given."""
+    names = ["document", "step", "start", "end", "kind", "replacement"]
     found: dict[int, list[tuple[str, Span]]] = {}
-    table = read_table(path).to_pydict()
-    names = ("document", "step", "start", "end", "kind", "replacement")
-    for document, step, *span in zip(*(table[name] for name in names), strict=True):
+    table = read_table(path, names)
+    if rows is not None:
+        table = table.filter(np.isin(table.column("document").to_numpy(), rows))
+    for document, step, *span in zip(*(column.to_pylist() for column in table.columns), strict=True):
         found.setdefault(document, []).append((step, Span(*span)))
     return found
 

@@ -128,9 +128,9 @@ def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Itera
     Zero bytes after a member are padding; anything else but a member is damage, and raises BrokenStream.
     """
     import zstandard
-    from isal import isal_zlib
+    from isal.igzip_lib import IsalError
 
-    errors = (isal_zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError, RuntimeError)
+    errors = (IsalError, lzma.LZMAError, zstandard.ZstdError, MemoryError, RuntimeError)
     file.seek(start)
     read = member = start
     decompressor: Decompressor | None = None
@@ -149,7 +149,7 @@ def unpack(file: BinaryIO, packing: Packing, size: int, start: int = 0) -> Itera
         at = read - len(data)
         try:
             out = decompressor.decompress(data)
-        except errors as error:
+        except errors as error:  # type: ignore[misc]
             detail = f"damaged {packing.name} data"  # a library's words may depend on the pieces that it was given
             message = f"{detail}: {error or type(error).__name__}, within bytes {at}-{read} of the file"
             raise BrokenStream(message, size - at, member, detail) from None

@@ -23,7 +23,7 @@ def edited_texts(part: Path, spans: Path, unicode_form: Form, rows: np.ndarray) 
     """
     if not len(rows):
         return
-    marked = read_spans(spans)
+    marked = read_spans(spans, rows)
     try:
         with pq.ParquetFile(part) as file:
             start = 0

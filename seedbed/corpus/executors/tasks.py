@@ -1,7 +1,6 @@
 """Tasks with marks: which are done, running the others through an executor, and their results in order."""
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ EXECUTORS = ("local", "ray", "slurm")
 DEATHS_OF_A_TASK = 2  # workers that may die with a task in hand; one more, and it counts as the task's fault
 LOOK_SECONDS = 0.5  # how often a wish to stop is looked for
 SMALL_BYTES = 4 << 20  # starting two workers takes about a second, their imports included; curating this about as long
-CLOCK_STEP_NS = 2_000_000_000  # file times are rounded by up to this (FAT: 2 s)
 MARKS = "checkpoints/tasks"  # beneath a stage's folder: `checkpoints` is no part of its output
 Task = dict[str, Any]
 ShardFunction = Callable[[Task, Path], dict[str, Any]]
@@ -56,18 +54,28 @@ def do_task(function: str, number: int, task: Task, folder: Path) -> int:
 
     What the task wrote reaches the disk first: after a power cut a mark must not stand beside half a file.
     """
-    before = time.time_ns() - CLOCK_STEP_NS
+    before = file_states(folder)
     result = load_function(function)(task, folder)
-    with os.scandir(folder) as entries:
-        written = [Path(entry) for entry in entries if entry.is_file() and entry.stat().st_mtime_ns >= before]
-    for file in written:
-        with suppress(FileNotFoundError):  # another worker's file, renamed into place since
-            sync(file)
+    for name, _ in file_states(folder).items() - before.items():
+        with suppress(FileNotFoundError):
+            sync(folder / name)
     sync(folder)
     path = mark_path(folder, function, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"task": sha256_json(task), "result": result})
     return number
+
+
+def file_states(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Of each file in the folder what changes when it is written: inode, time, bytes."""
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # another worker's file, renamed into place since
+                if entry.is_file(follow_symlinks=False):
+                    stat = entry.stat()
+                    found[entry.name] = stat.st_ino, stat.st_mtime_ns, stat.st_size
+    return found
 
 
 def is_done(function: str, number: int, task: Task, folder: Path) -> bool:
