@@ -9,7 +9,17 @@ from itertools import accumulate
 
 import numpy as np
 
-from seedbed.corpus.words import CHARACTERS, SPACE, SPLITTERS, UNSPACED, code_points, hash_powers, hash_spans, spans_of
+from seedbed.corpus.words import (
+    CHARACTERS,
+    SPACE,
+    SPLITTERS,
+    UNSPACED,
+    code_points,
+    hash_powers,
+    hash_spans,
+    places_of,
+    spans_of,
+)
 
 BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
@@ -49,7 +59,7 @@ class TextView:
         """The words that cuts leave, if every cut begins and ends beside white space: what counts as a word is a matter of what
         white space parts."""
         edges = np.array(cuts, np.int64)
-        apart = np.flatnonzero(edges[1:, 0] > edges[:-1, 1])
+        apart = places_of(edges[1:, 0] > edges[:-1, 1])
         starts, ends = edges[np.append(0, apart + 1), 0], edges[np.append(apart, len(edges) - 1), 1]
         spaces = np.ones(len(self.text) + 2, bool)  # of the character before each place; white space lies around a text
         np.not_equal(self.bits & SPACE, 0, out=spaces[1:-1])

@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 import numpy as np
 import xxhash
 
+from seedbed.corpus.words import code_points
+
 VERSION = 1  # raise it when shingles or keys change: signatures on disk are then made again
 NGRAM, BANDS, ROWS = 5, 14, 8  # Penedo et al. 2024 (FineWeb), section 3.4
 NO_KEY = 0  # of a document without a word, which is like no other
@@ -22,7 +24,6 @@ BLOCK_SHINGLES = 8192  # 112 rows of 4 bytes: 3.7 MB at a time
 UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
 )
-FIRST_UNSPACED = 0xE00
 LAST_CODE = 0x3FFFF  # which is no character; beyond it Unicode has assigned variation selectors and tags only
 WHITE_SPACE = re.compile(r"\s")
 ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: Knuth, The Art of Computer Programming 3, section 6.4
@@ -42,27 +43,28 @@ def is_compared(character: str) -> bool:
     return (kind in "LMN" or character.isspace()) and ord(character) <= LAST_CODE
 
 
-UNKNOWN = 2
+COMPARED, STANDS_ALONE, UNKNOWN = 1, 2, 128  # bits of a character's kind
 
 
 class Characters:
     """What the signature knows of characters by code point up to LAST_CODE, found when a text first holds them."""
 
     def __init__(self) -> None:
-        self.kept = np.full(LAST_CODE + 1, UNKNOWN, np.uint8)  # 1: compared
+        self._kinds = np.full(LAST_CODE + 1, UNKNOWN, np.uint8)
         self.values = np.zeros(LAST_CODE + 1, np.uint64)  # a random number of its lower case, 0 for white space
 
-    def of_kept(self, codes: np.ndarray) -> np.ndarray:
-        """The values of those of the code points that are compared, u64."""
-        kept = self.kept.take(codes, mode="clip")
-        if len(kept) and int(kept.max()) == UNKNOWN:
-            for code in np.unique(np.minimum(codes[kept == UNKNOWN], LAST_CODE)).tolist():
+    def kinds_of(self, codes: np.ndarray) -> np.ndarray:
+        """COMPARED, and STANDS_ALONE of scripts written without spaces, of each code point, u8."""
+        kinds = self._kinds.take(codes, mode="clip")
+        if len(kinds) and int(kinds.max()) >= UNKNOWN:
+            for code in np.unique(codes[kinds >= UNKNOWN].astype(np.uint32).clip(max=LAST_CODE)).tolist():
                 character = chr(code)
-                self.kept[code] = is_compared(character)
+                alone = UNSPACED.match(character) is not None
+                self._kinds[code] = COMPARED * is_compared(character) | STANDS_ALONE * alone
                 if not character.isspace():
                     self.values[code] = mix(np.array([ord(character.lower()[0]) + 1], np.uint64))[0]
-            kept = self.kept.take(codes, mode="clip")
-        return self.values.take(codes[kept.view(bool)])
+            kinds = self._kinds.take(codes, mode="clip")
+        return kinds
 
 
 CHARACTERS = Characters()
@@ -101,11 +103,12 @@ def word_hashes(text: str) -> np.ndarray:
     """
     found = []
     for block in blocks(text):
-        codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")
-        if len(codes) and codes.max() >= FIRST_UNSPACED and UNSPACED.search(block):
-            spaced = UNSPACED.sub(r" \1 ", block)
-            codes = np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), "<u4")
-        characters = CHARACTERS.of_kept(codes)
+        codes = code_points(block)
+        kinds = CHARACTERS.kinds_of(codes)
+        if len(kinds) and int(kinds.max()) >= STANDS_ALONE:
+            codes = code_points(UNSPACED.sub(r" \1 ", block))
+            kinds = CHARACTERS.kinds_of(codes)
+        characters = CHARACTERS.values.take(codes[(kinds & COMPARED).view(bool)])
         filled = np.zeros(len(characters) + 2, bool)  # white space lies around a block
         np.not_equal(characters, 0, out=filled[1:-1])
         edges = np.flatnonzero(filled[1:] != filled[:-1])

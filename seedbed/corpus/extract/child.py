@@ -38,7 +38,8 @@ def read_page(data: bytes, method: str, charset: str = "", robots: str = "", tdm
 
     html, encoding = decode(data, find_encoding(data, charset))
     tree = HTMLTree.parse(html)
-    metas, items = metadata.find_metas(html), list(metadata.linked_data(html))
+    metas = metadata.find_metas(html)
+    items = list(metadata.linked_data(html, metas))
     title, date = metadata.find_title(tree, metas), metadata.find_date(metas, items)
     licence, opt_out = metadata.find_licence(html, metas, items), metadata.find_opt_out(metas, robots, tdm)
     text = careful_text(html) if method == "careful" else fast_text(tree)

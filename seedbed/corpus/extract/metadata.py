@@ -36,7 +36,7 @@ LINKED_DATA = re.compile(
 HEAD_CHARACTERS = 1 << 17  # where a head without a body's tag is taken to end
 TAG_CHARACTERS = 4096
 LD_TAG_CHARACTERS = 450
-LD_ASKED = ("datePublished", "dateCreated", "license")
+LD_DATES, LD_LICENCE = ("datePublished", "dateCreated"), ("license",)
 LD_CHARACTERS = 1 << 18  # of JSON-LD: more is a shop's catalogue
 SPACES = re.compile(r"\s+")
 TITLE_CHARACTERS = 300
@@ -81,10 +81,11 @@ def linked_data_texts(html: str) -> Iterator[str]:
         at = html.find("ld+json", max(at + 1, match.end() if match else 0))
 
 
-def linked_data(html: str) -> Iterator[dict[str, Any]]:
-    """Objects of the page's JSON-LD."""
+def linked_data(html: str, metas: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Objects of the page's JSON-LD, where it may say what the meta tags do not: taking it apart takes its time."""
+    asked = LD_LICENCE if find_date(metas, []) else (*LD_DATES, *LD_LICENCE)
     for text in linked_data_texts(html):
-        if len(text) > LD_CHARACTERS or not any(map(text.__contains__, LD_ASKED)):
+        if len(text) > LD_CHARACTERS or not any(map(text.__contains__, asked)):
             continue
         try:
             value = json.loads(text, strict=False)
@@ -105,9 +106,7 @@ def find_title(tree: Any, metas: dict[str, str]) -> str:
 def find_date(metas: dict[str, str], items: list[dict[str, Any]]) -> str:
     """When the page says it was published, ISO 8601; "" when it does not say."""
     stated = [metas.get(name, "") for name in DATES]
-    stated += [
-        item[key] for item in items for key in ("datePublished", "dateCreated") if isinstance(item.get(key), str)
-    ]
+    stated += [item[key] for item in items for key in LD_DATES if isinstance(item.get(key), str)]
     return next((date for text in stated if (date := clean_date(text))), "")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
 from seedbed.corpus.view import TextView
-from seedbed.corpus.words import SENTENCE_END, SPACE, SPOKEN
+from seedbed.corpus.words import SENTENCE_END, SPACE, SPOKEN, places_of
 from seedbed.recipe.curation import C4Rules, CurateConfig
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
@@ -84,10 +84,10 @@ class C4:
         lowered = text.lower() if not cited else CITATION.sub("", text).lower()
         # Most documents hold none of these, and their lines need no look.
         if "{" in lowered or any(phrase in lowered for phrase in PHRASES):
-            for number in np.flatnonzero(reasons == STAYS).tolist():
+            for number in places_of(reasons == STAYS).tolist():
                 line = text[first[number] : last[number]]
                 reasons[number] = self.judge_phrases(CITATION.sub("", line) if number in cited else line, out)
-        kept = np.flatnonzero(reasons == STAYS)
+        kept = places_of(reasons == STAYS)
         tricky = self.find_tricky(view, first, last, kept)
         out.kept = [number for number in kept.tolist() if number not in tricky and number not in cited]
         for number in sorted(tricky | cited.keys()):
@@ -97,7 +97,7 @@ class C4:
 
         around = np.zeros(len(reasons) + 2, np.int8)
         around[1:-1] = reasons
-        change = np.flatnonzero(around[1:] != around[:-1])
+        change = places_of(around[1:] != around[:-1])
         cuts = [
             (starts[a], starts[b], REASONS[why])
             for a, b, why in zip(change.tolist(), change[1:].tolist(), reasons[change[:-1]].tolist(), strict=False)
@@ -120,7 +120,7 @@ class C4:
 
     def find_tricky(self, view: TextView, first: np.ndarray, last: np.ndarray, kept: np.ndarray) -> set[int]:
         """Those of the kept lines with white space that counts as a token."""
-        places = np.flatnonzero(view.bits & SPACE)
+        places = places_of(view.bits & SPACE)
         spaces, text = view.codes[places], view.text
         other = (spaces != SINGLE) & (spaces != LINE_FEED)
         if "  " in text:
@@ -140,7 +140,7 @@ class C4:
             reasons[chunks < section.min_words_per_line] = REASONS.index("few_words")
         if section.terminal_punctuation:
             open_end = first == last
-            filled = np.flatnonzero(~open_end)
+            filled = places_of(~open_end)
             end = last[filled]
             closed = END_TABLE[np.minimum(codes[end - 1], 127)]
             dots = end - first[filled] > 2
@@ -236,9 +236,9 @@ def count_sentences(view: TextView, lines: Lines) -> int:
 def starts_within(view: TextView) -> np.ndarray:
     """Of each sentence that begins within a line, the line's number."""
     bits = sounds(view)
-    heard = np.flatnonzero(bits)
+    heard = places_of(bits)
     end = (bits[heard] & SENTENCE_END) != 0
-    before = np.flatnonzero(end[:-1] & ~end[1:])
+    before = places_of(end[:-1] & ~end[1:])
     line = np.searchsorted(view.line_starts, view.word_starts[heard], "right") - 1
     return line[before[line[before] == line[before + 1]]]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from seedbed.corpus.rules.group import Facts, Group, Rule, Score, Span
 from seedbed.corpus.view import TextView
-from seedbed.corpus.words import COUNTED, LETTER, STOP_HASHES, STOP_WORDS
+from seedbed.corpus.words import COUNTED, LETTER, STOP_HASHES, STOP_WORDS, places_of
 from seedbed.recipe.curation import CurateConfig
 
 BULLETS = ("\u2022", "-")
@@ -35,13 +35,14 @@ class Quality:
         words = len(bits)
         counted = (bits & COUNTED) != 0
         num_counted = int(np.count_nonzero(counted))
+        ellipses = sum(map(view.text.count, ELLIPSES))
         return [
             num_counted,
             int(lengths[counted].sum()) / num_counted if num_counted else math.nan,
             view.text.count("#") / words if words else math.nan,
-            sum(map(view.text.count, ELLIPSES)) / words if words else math.nan,
+            ellipses / words if words else math.nan,
             sum(map(is_bullet, lines)) / len(lines) if lines else math.nan,
-            sum(map(ends_in_ellipsis, lines)) / len(lines) if lines else math.nan,
+            (sum(map(ends_in_ellipsis, lines)) if ellipses else 0) / len(lines) if lines else math.nan,
             int(np.count_nonzero(bits & LETTER)) / words if words else math.nan,
             sum(bool((hashes == stop_word).any()) for stop_word in STOP_HASHES.values()),
         ], []
@@ -103,7 +104,7 @@ class Repetition:
         if "top" in rule:
             place, count = most_frequent(view)[TOP.index(n)]
             keys = ngram_keys(view, n)[-1]
-            places = np.flatnonzero(keys == keys[place]).tolist() if count else []
+            places = places_of(keys == keys[place]).tolist() if count else []
         else:
             places = duplicate_places(view)[DUPLICATE.index(n)]
         starts, ends = view.word_starts.tolist(), (view.word_starts + view.word_lengths).tolist()
@@ -155,14 +156,14 @@ def most_frequent(view: TextView) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     again: np.ndarray | None = None  # by place: whether the n-gram occurs more than once
     for keys in ngram_keys(view, TOP[-1]):
-        suspects = meeting(keys) if again is None else np.flatnonzero(again[:-1] & again[1:])
+        suspects = meeting(keys) if again is None else places_of(again[:-1] & again[1:])
         again = np.zeros(len(keys), bool)
         place, count = 0, min(1, len(keys))
         if len(suspects):
             some = keys[suspects]
             order = np.argsort(some)
             ordered = some[order]
-            starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [len(some)]])
+            starts = np.concatenate([[0], places_of(ordered[1:] != ordered[:-1]) + 1, [len(some)]])
             sizes = starts[1:] - starts[:-1]
             counts = np.empty(len(some), np.int64)
             counts[order] = np.repeat(sizes, sizes)
@@ -184,8 +185,8 @@ def meeting(keys: np.ndarray) -> np.ndarray:
     table[slot] = place
     last = table[slot]
     met = last != place
-    met[last[np.flatnonzero(met)]] = True
-    return np.flatnonzero(met)
+    met[last[places_of(met)]] = True
+    return places_of(met)
 
 
 def repeated(keys: np.ndarray) -> np.ndarray:
@@ -194,7 +195,7 @@ def repeated(keys: np.ndarray) -> np.ndarray:
     some = keys[suspects]
     order = np.argsort(some)
     ordered = some[order]
-    same = np.flatnonzero(ordered[1:] == ordered[:-1])
+    same = places_of(ordered[1:] == ordered[:-1])
     if not len(same):
         return suspects[:0]
     found = np.zeros(len(some), bool)

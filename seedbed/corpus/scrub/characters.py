@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from seedbed.corpus.words import places_of
+
 Mask = NDArray[np.bool_]
 Places = list[tuple[int, int]]
 
@@ -32,7 +34,7 @@ class Characters:
     @cached_property
     def digit_runs(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Runs of digits with at most three other characters between two: first [R], last [R], number of digits [R]."""
-        return runs(np.flatnonzero(self.digits), 4)
+        return runs(places_of(self.digits), 4)
 
     def long_runs(self, num_digits: int) -> Places:
         """[start, end) of the runs with at least so many digits."""
@@ -43,7 +45,7 @@ class Characters:
     @cached_property
     def dotted(self) -> Places:
         """Three or more full stops between digits, at most three digits apart: [first stop, last stop]."""
-        stops = np.flatnonzero(self.codes[1:-1] == ord(".")) + 1
+        stops = places_of(self.codes[1:-1] == ord(".")) + 1
         stops = stops[self.digits[stops - 1] & self.digits[stops + 1]]
         if len(stops) < 3:
             return []
@@ -54,7 +56,7 @@ class Characters:
     def account_starts(self) -> list[int]:
         """Two capitals, then two digits."""
         pairs = self.digits[:-1] & self.digits[1:]
-        starts = np.flatnonzero(pairs[2:]) if len(pairs) > 2 else np.empty(0, np.intp)
+        starts = places_of(pairs[2:]) if len(pairs) > 2 else np.empty(0, np.intp)
         codes, low = self.codes, ord("A")
         for offset in (0, 1):
             starts = starts[(codes[starts + offset] >= low) & (codes[starts + offset] <= ord("Z"))]
@@ -63,19 +65,19 @@ class Characters:
     @cached_property
     def colons_after_four(self) -> list[int]:
         """A 2 or 3 whose fourth successor is a colon."""
-        colons = np.flatnonzero(self.codes == ord(":"))
+        colons = places_of(self.codes == ord(":"))
         starts = colons[colons >= 4] - 4
         return starts[(self.codes[starts] == ord("2")) | (self.codes[starts] == ord("3"))].tolist()
 
     def long_words(self, size: int) -> list[tuple[int, int, bool]]:
         """[start, end) of what stands between ASCII spaces and has at least `size` characters; whether it holds a digit."""
-        spaces = np.flatnonzero(self.codes <= ord(" "))
+        spaces = places_of(self.codes <= ord(" "))
         edges = np.concatenate([[-1], spaces, [len(self.codes)]])
-        word = np.flatnonzero(np.diff(edges) > size)
+        word = places_of(np.diff(edges) > size)
         if not len(word):
             return []
         starts, ends = edges[word] + 1, edges[word + 1]
-        where = np.flatnonzero(self.digits)
+        where = places_of(self.digits)
         digits = np.searchsorted(where, ends) > np.searchsorted(where, starts)
         return list(zip(starts.tolist(), ends.tolist(), digits.tolist(), strict=True))
 
@@ -84,7 +86,7 @@ def runs(places: NDArray[np.intp], gap: int) -> tuple[NDArray[np.intp], NDArray[
     """Rising places cut where two lie more than `gap` apart: first, last and number of each run."""
     if not len(places):
         return places, places, places
-    cuts = np.flatnonzero(np.diff(places) > gap) + 1
+    cuts = places_of(np.diff(places) > gap) + 1
     begins = np.concatenate([[0], cuts])
     ends = np.concatenate([cuts, [len(places)]])
     return places[begins], places[ends - 1], ends - begins
