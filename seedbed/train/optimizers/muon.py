@@ -40,12 +40,12 @@ class Muon:
             buffer.lerp_(gradients, 1 - momentum)
             update = self.direction(key, gradients.lerp_(buffer, momentum))
             rows, columns = self.parameters[names[0]].shape[-2:]
-            update = update * max(1.0, rows / columns) ** 0.5
+            scale = max(1.0, rows / columns) ** 0.5
             if self.weight_decay:
                 weights = stack_matrices(parameters)
-                update = update + self.weight_decay * weights * (update * weights > 0)
+                update = update + self.weight_decay / scale * weights * (update * weights > 0)
             moves = update.to(parameters[0].dtype).view(len(names), *parameters[0].shape).unbind()
-            torch._foreach_add_(parameters, list(moves), alpha=-lr)
+            torch._foreach_add_(parameters, list(moves), alpha=-lr * scale)
 
     def direction(self, key: str, momentum_NRC: Tensor) -> Tensor:
         """Where the matrices of a stack go, before their scale: the orthogonal factor of the momentum."""

@@ -68,7 +68,7 @@ def gram_polar(x_NRC: Tensor, steps: int) -> Tensor:
 def direct_polar(x_NRC: Tensor, steps: int) -> Tensor:
     """The iteration on X itself in bfloat16, for R <= C; the norm is taken in float32."""
     norm = torch.linalg.vector_norm(x_NRC, dim=(1, 2), keepdim=True, dtype=torch.float32)
-    x = (x_NRC / (1.01 * norm + 1e-7)).bfloat16()
+    x = x_NRC.bfloat16() * (1 / (1.01 * norm + 1e-7)).bfloat16()
     for i in range(steps):
         a, b, c = POLAR_EXPRESS[min(i, len(POLAR_EXPRESS) - 1)]
         if i + 1 < steps:
