@@ -21,7 +21,9 @@ from seedbed.run.machine import cache_dir, describe
 WHOLE = 12  # layers
 DEPTHS = (4, 8)  # even: every second layer has value embeddings
 WARM_STEPS, LEAST_STEPS, TIMED_SECONDS = 2, 4, 3.0
-RESTARTED_STEPS = 3  # `train` begins anew with the engine that `measure` has timed: the heap is not as it was
+RESTARTED_STEPS = (
+    3  # as `train` goes on with the engine that `measure` has timed: norms are taken, a checkpoint is copied
+)
 TIMEOUT_SECONDS = 300
 
 
@@ -121,7 +123,9 @@ def run_depth(recipe: Recipe, depth: int, micro_rows: int) -> dict[str, Any]:
     from seedbed.train.engine import Engine
     from seedbed.train.execution import Execution
     from seedbed.train.measure import choose_precisions
+    from seedbed.train.norms import Norms
     from seedbed.train.parallel import Ranks
+    from seedbed.train.store import live_weights
 
     for name in STAGE_NAMES:
         load_stage(name)  # what a run's process holds besides
@@ -150,8 +154,16 @@ def run_depth(recipe: Recipe, depth: int, micro_rows: int) -> dict[str, Any]:
                 if step > WARM_STEPS:
                     times.append(time.perf_counter() - began)
             engine.restart(10**6)
+            norms, copies = Norms(engine, 10**6), list[Any]()
             for step in range(RESTARTED_STEPS):
-                engine.step(step)
+                outcome = engine.gradients(step)
+                before = norms.before()
+                engine.update(step, outcome)
+                norms.after(before)
+                state = {**live_weights(engine.model), **engine.optimizer.state()}
+                copies = copies or [
+                    tensor.clone() for tensor in state.values()
+                ]  # a checkpoint's, while training goes on
             seconds = statistics.median(times)
             if not best or seconds < best["step_seconds"]:
                 best = {"step_seconds": seconds, "precision": precision, "threads": threads}
