@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -128,6 +128,11 @@ def check_keys(layer: dict[str, Any], section: type[BaseModel], origin: str, pre
                     f"{origin}: {name} is a section: give its fields, such as {name}.{next(iter(field.annotation.model_fields))}"
                 )
             check_keys(value, field.annotation, origin, f"{name}.")
+        for part in get_args(field.annotation):  # of a list of sections, such as corpus.sources
+            if isinstance(part, type) and issubclass(part, BaseModel) and isinstance(value, (list, tuple)):
+                for number, entry in enumerate(value):
+                    if isinstance(entry, dict):
+                        check_keys(entry, part, origin, f"{name}[{number}].")
 
 
 def nearest_keys(key: str, section: type[BaseModel], prefix: str) -> list[str]:

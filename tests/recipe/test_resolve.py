@@ -100,6 +100,7 @@ def test_the_corpus_dial_replaces_sources_and_names_the_run(tmp_path: Path) -> N
 
 WRONG = {
     "train.stepz=5": r"unknown recipe key train\.stepz: did you mean train\.steps\?",
+    "corpus.sources=[{pth='x'}]": r"unknown recipe key corpus\.sources\[0\]\.pth: did you mean corpus\.sources\[0\]\.path\?",
     "trian.steps=5": r"unknown recipe key trian: did you mean train\?",
     "steps=5": r"unknown recipe key steps: did you mean curate\.steps or train\.steps\?",
     "train.lr=0.1": r"unknown recipe key train\.lr: did you mean train\.matrix_lr or train\.embedding_lr or train\.head_lr\?",
