@@ -1,7 +1,8 @@
 """Every layout trains what one process trains: losses, gradient norms and weights, to float32 rounding.
 
 Tolerances: float32 sums in another order differ by 1e-7; Adam divides a gradient by its own size and lets that grow. Over ten
-steps the losses of one process and of any layout were seen to differ by at most 1e-5, weights by 2e-4 of their norm.
+steps the losses of one process and of any layout were seen to differ by at most 1e-5, weights by 2e-4 of their norm; where
+AdamW moves the matrices, losses by 6e-5 in the fifth step and by 3e-6 from the seventh on.
 """
 
 from collections.abc import Callable
@@ -73,7 +74,8 @@ def check(cases: list[Case], world: int, folder: Path) -> None:
         found, expected = torch.load(folder / f"{number}.pt", weights_only=True), alone(case)
         assert found.keys() == expected.keys() - ({"loads"} if "pp" in case.layout else set())
         for name in (name for name in found if name.split("/")[0] in ("norms", "losses")):
-            tolerance = 2e-3 if name.startswith("norms") else 5e-5
+            losses = 1e-4 if case.optimizer == "adamw" else 5e-5
+            tolerance = 2e-3 if name.startswith("norms") else losses
             torch.testing.assert_close(found[name], expected[name], rtol=tolerance, atol=0, msg=note(case, name))
         for name in (name for name in found if name.split("/")[0] not in ("norms", "losses")):
             # a softmax does not see what is added to all its scores: the gradient of a key's bias is rounding alone
