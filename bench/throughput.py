@@ -1,6 +1,6 @@
 """Training throughput against this machine's measured matrix-product rate, and what loader and loop cost.
 
-    python bench/throughput.py [--size 5M] [--compile] [--seconds 20]
+    python bench/throughput.py [--size 5M] [--precision bfloat16] [--compile] [--batch-tokens N] [--seconds 20]
 
 Trains on random tokens of a 4,096 vocabulary. Prints tokens/s x 6 x matrix parameters (layers and head: what is multiplied for
 every token; tables that are looked up do not count) over the measured peak, with and without attention's products, and the
@@ -40,8 +40,10 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--micro-batch-rows", type=int, help="default: all rows of the batch")
+    parser.add_argument("--batch-tokens", type=int, help="tokens of a step; default: as the recipe has it for the size")
     arguments = parser.parse_args()
-    recipe = load_recipe(size=arguments.size)
+    settings = [f"train.batch_tokens={arguments.batch_tokens}"] if arguments.batch_tokens else []
+    recipe = load_recipe(settings=settings, size=arguments.size)
     threads = usable_cores()[0]
     peak = max(measured_peak("cpu", dtype, threads, refresh=True) for dtype in accelerated_dtypes())
     with tempfile.TemporaryDirectory() as name:
@@ -91,6 +93,8 @@ def main() -> None:
         "size": arguments.size,
         "precision": arguments.precision,
         "compile": arguments.compile,
+        "context": recipe.model.context,
+        "batch_tokens": recipe.train.batch_tokens,
         "micro_batch_rows": execution.micro_batch_rows,
         "matrix_parameters": count.matrices,
         "parameters": count.total,
@@ -104,11 +108,11 @@ def main() -> None:
         "machine": describe(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    kind = "compiled" if arguments.compile else "eager"
-    path = (
-        Path(__file__).parent
-        / f"results/throughput-{arguments.size}-{arguments.precision}-{kind}-{execution.micro_batch_rows}rows.json"
+    batch = f"-{arguments.batch_tokens}tokens" if arguments.batch_tokens else ""
+    kind = (
+        f"{arguments.precision}-{'compiled' if arguments.compile else 'eager'}-{execution.micro_batch_rows}rows{batch}"
     )
+    path = Path(__file__).parent / f"results/throughput-{arguments.size}-{kind}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
