@@ -60,11 +60,15 @@ def recipe(
     recipe: RecipeArgument = None,
     gpus: Annotated[
         int | None,
-        typer.Option("--gpus", min=1, max=10**6, help="How many devices. Default: 8, or this machine's one."),
+        typer.Option("--gpus", min=1, max=10**6, help="How many devices. Default: 8, or this machine."),
     ] = None,
     gpu: Annotated[
-        str, typer.Option("--gpu", help="Which: a row of the table, such as h100, or this machine: this.")
-    ] = "h100",
+        str | None,
+        typer.Option(
+            "--gpu",
+            help="Which: a row of the table, or this: the machine here. Default: h100, or this for minutes.",
+        ),
+    ] = None,
     parallel: Annotated[str, typer.Option("--parallel", help="auto, or degrees such as fsdp=8,tp=2.")] = "auto",
     settings: SetOption = None,
     size: SizeOption = None,
@@ -88,8 +92,12 @@ def recipe(
     check_html(html)
     regions = () if region is None else (region,)
     question = Question(region=regions, start_month=start_month, rent=rent, own=own, pue=pue, tables=tables)
+    asked = load_recipe(recipe, settings or (), None, size)
+    if gpu is None:  # minutes are this machine's, and no other's
+        here = asked.train.minutes is not None and gpus is None and parallel == "auto"
+        gpu = THIS if here else "h100"
     devices = gpus or (1 if gpu.strip().lower() == THIS else 8)
-    found = make_plan(load_recipe(recipe, settings or (), None, size), devices, gpu, parallel, question, law)
+    found = make_plan(asked, devices, gpu, parallel, question, law)
     if html is not None:
         from seedbed.plan.recipe_page import write_page
 
