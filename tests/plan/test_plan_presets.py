@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from seedbed.cli.plan import app
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.model.transformer import Transformer
 from seedbed.plan.shape import planned_config
-from seedbed.recipe import load_recipe
+from seedbed.recipe import Recipe, load_recipe
 from seedbed.recipe.layers import preset_names
 
 
@@ -30,3 +32,27 @@ def test_counts_of_a_preset_are_those_of_its_modules(name: str, tmp_path: Path) 
     keys = sum(config.window(layer) or config.context for layer in range(config.layers))
     attention = 12 * config.heads * config.head_width * keys
     assert training_flops_per_token(config) == 6 * (linear - gates + chosen) + attention
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        (["first-light"], (1, "this")),  # its length is minutes of this machine
+        (["first-light", "--gpus", "4"], (4, "h100")),
+        (["gpt2-124m"], (8, "h100")),
+        (["gpt2-124m", "--gpu", "this"], (1, "this")),
+    ],
+)
+def test_minutes_are_planned_for_this_machine(
+    asked: list[str], expected: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[int, str]] = []
+
+    def make_plan(recipe: Recipe, devices: int, gpu: str, *rest: object) -> dict[str, object]:
+        heard.append((devices, gpu))
+        return {}
+
+    monkeypatch.setattr("seedbed.plan.report.make_plan", make_plan)
+    monkeypatch.setattr("seedbed.plan.report.plan_lines", lambda found: [])
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert heard == [expected]
