@@ -32,7 +32,7 @@ from seedbed.corpus.decide import (
     read_ledger,
     scored_parts,
 )
-from seedbed.corpus.decisions import DecisionBook, decision_batches, decision_parts
+from seedbed.corpus.decisions import DecisionBook, decision_batches, decision_table
 from seedbed.corpus.decontaminate.index import open_index
 from seedbed.corpus.decontaminate.report import FILE as CONTAMINATION
 from seedbed.corpus.decontaminate.report import contamination_report, places_of_run
@@ -40,7 +40,7 @@ from seedbed.corpus.dedup.index import FinishedRun, document_ids, open_run
 from seedbed.corpus.executors import run_tasks
 from seedbed.corpus.rules import decontaminate
 from seedbed.corpus.score import PACKED, read_spans
-from seedbed.corpus.store import DocumentWriter, document_parts, read_part, read_table
+from seedbed.corpus.store import DocumentWriter, document_parts, read_part
 from seedbed.corpus.yields import COLUMNS, sum_yields, totals
 from seedbed.errors import InputError, SeedbedError
 from seedbed.files import write_json
@@ -225,7 +225,7 @@ def write_kept(context: StageContext, book: "DecisionBook") -> None:
 def write_shard(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The kept documents of one part, normalised and edited as they were scored, without what was cut since."""
     columns = ["verdict", "split", "language"]
-    decisions = pa.concat_tables(read_table(p, columns) for p in decision_parts(folder, task["shard"]))
+    decisions = decision_table(folder, columns, task["shard"])
     rows = np.flatnonzero(pc.equal(decisions.column("verdict"), "kept").to_numpy())
     decided = decisions.take(rows).to_pylist()
     spans = read_spans(Path(task["spans"]), rows)

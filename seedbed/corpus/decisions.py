@@ -214,6 +214,11 @@ def decision_batches(
         yield from read_batches(part, columns)
 
 
+def decision_table(folder: Path, columns: list[str], shard: int) -> pa.Table:
+    """Columns of one shard of the table in `folder`, which may have no row."""
+    return pa.concat_tables(read_table(part, columns) for part in decision_parts(folder, shard))
+
+
 def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:

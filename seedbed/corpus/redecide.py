@@ -33,7 +33,7 @@ from seedbed.corpus.decide import (
     read_ledger,
     scored_parts,
 )
-from seedbed.corpus.decisions import VERDICTS, decision_batches
+from seedbed.corpus.decisions import VERDICTS, decision_table
 from seedbed.corpus.dedup.index import open_run
 from seedbed.corpus.executors import close_executors, run_tasks
 from seedbed.corpus.store import read_table
@@ -125,11 +125,8 @@ class Redecider:
         assert self.folder is not None
         collected, scored, curated = (self.folder.stage_path(name) for name in ("collect", "score", "curate"))
         before, after = (replace(d, **copies(d)) for d in (found.before, found.after))
-        rows = [
-            pa.Table.from_batches(decision_batches(curated, ["verdict", "bytes_out"], n))
-            for n in range(len(found.ledger.shards))
-        ]
-        written = pa.concat_tables(rows)
+        columns = ["verdict", "bytes_out"]
+        written = pa.concat_tables(decision_table(curated, columns, n) for n in range(len(found.ledger.shards)))
         kept = pc.equal(written.column("verdict"), "kept").to_numpy()
         before.cause[(before.verdict == KEPT) & ~kept] = len(found.ledger.rules) + OTHER_CAUSES.index(ALL_CUT)
         before.verdict[(before.verdict == KEPT) & ~kept] = REMOVED

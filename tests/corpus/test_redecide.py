@@ -33,7 +33,9 @@ def texts(tmp_path: Path, make_text: Any) -> list[str]:
         (folder / f"{number:02d}.txt").write_text(make_text(number % 24, 2 + number % 12) + "word " * (number % 24 % 7))
     (folder / "bad.txt").write_bytes(b"\xff\xfe\xfd")
     (folder / "empty.txt").write_text(" \n ")
-    return [str(folder)]
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "bad.txt").write_bytes(b"\xff\xfe\xfd")  # a shard without a document
+    return [str(folder), str(tmp_path / "none")]
 
 
 @pytest.mark.parametrize("settings", CHANGES)
