@@ -4,7 +4,7 @@
 
 Each size is planned (seedbed/plan/probe.py), then trained by `seedbed train` in a process of its own on the built-in corpus,
 eagerly, for about so many seconds. Median step time and the most memory of the training process are from the run's own history.
-Writes bench/results/plan_accuracy.json; with options that change what is asked, prints only.
+Writes bench/results/plan_accuracy.json; with options that change the recipe, prints only.
 """
 
 import argparse
@@ -86,10 +86,11 @@ def main() -> None:
                 }
             )
             print(json.dumps(rows[-1]), flush=True)
-    if options.batch_tokens != BATCH_TOKENS or options.more or options.sizes != SIZES:
+    if options.batch_tokens != BATCH_TOKENS or options.more:
         return
     machine = describe()
     result = {
+        "command": f"python bench/plan_accuracy.py --sizes {options.sizes}",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {key: machine[key] for key in ("cpu", "cores", "os", "python", "torch")},
         "load_at_the_end": round(os.getloadavg()[0], 2),

@@ -167,16 +167,13 @@ def find_edges(
         {"shard": n, "starts": first, "end": int(starts[n + 1]), "parts": parts, "work": str(work), "bytes": size[n]}
         for n in range(own)
     ]
-    total = len(looking) + len(storing) + len(verifying)
-    done = 0
+    advance = context.counter(len(looking) + len(storing) + len(verifying), "tasks")
 
-    def advance(number: int) -> None:
-        nonlocal done
-        done += 1
-        context.progress(done, total, "tasks")
+    def on_done(number: int) -> None:
+        advance(1)
 
     found, stored, edges = (
-        run_tasks(function, tasks, folder, context.execution, advance, context.check_stop)
+        run_tasks(function, tasks, folder, context.execution, on_done, context.check_stop)
         for function, tasks, folder in (
             ("seedbed.corpus.dedup.candidates:find_candidates", looking, work),
             ("seedbed.corpus.compare:store_shard", storing, work),
