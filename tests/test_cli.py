@@ -47,6 +47,19 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert imported(done) <= own
 
 
+@pytest.mark.parametrize("group", [[], ["plan"], ["corpus"], ["laws"]])
+def test_a_list_of_commands_cuts_no_sentence(group: list[str]) -> None:
+    done = seedbed(*group, "--help")
+    assert done.stdout.startswith(f"Usage: {' '.join(['seedbed', *group])} ")
+    commands = done.stdout.partition("Commands:")[2].splitlines()[1:]
+    assert commands and all(line.endswith(".") and not line.endswith("...") for line in commands), commands
+
+
+def test_an_empty_corpus_option_is_not_the_present_folder() -> None:
+    done = seedbed("run", "--corpus", "", "--dry-run")
+    assert done.returncode == 2 and "--corpus: empty" in done.stderr
+
+
 def test_a_wrong_recipe_imports_no_torch() -> None:
     done = seedbed("run", "no-such-preset")
     assert done.returncode == 2

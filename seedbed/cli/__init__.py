@@ -43,7 +43,11 @@ def main() -> None:
             raise typer.Exit
 
     @app.callback()
-    def options(version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True)) -> None:
+    def options(
+        version: bool = typer.Option(
+            False, "--version", callback=show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ) -> None:
         pass
 
     app.command()(run)
@@ -55,7 +59,7 @@ def main() -> None:
         app.command()(verb)
     app.add_typer(laws, name="laws")
     try:
-        app()
+        app(prog_name="seedbed")
     except SeedbedError as error:
         print(f"seedbed: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -13,7 +13,7 @@ def browse(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8017,
     json: JsonOption = False,
 ) -> None:
-    """Serve a page on this machine: search, thresholds and what lies near them, duplicates, one document. Ctrl-C ends it."""
+    """Serve a page to look into a corpus. Search, thresholds and what lies near, duplicates, one document; Ctrl-C ends it."""
     from json import dumps
 
     from seedbed.corpus.browse.server import Server

@@ -12,10 +12,8 @@ from seedbed.cli.browse import browse
 from seedbed.cli.redecide import redecide
 from seedbed.cli.run import JsonOption
 
-app = typer.Typer(
-    no_args_is_help=True, help="Tools for text: a quality classifier of your own, and looks into a corpus."
-)
-classifier = typer.Typer(no_args_is_help=True, help="A quality classifier of your own, for the step `classifier`.")
+app = typer.Typer(no_args_is_help=True, help="Look into a corpus; train a quality classifier of your own.")
+classifier = typer.Typer(no_args_is_help=True, help="A quality classifier of your own. For the step `classifier`.")
 app.add_typer(classifier, name="classifier")
 app.command()(redecide)
 app.command()(browse)
@@ -48,7 +46,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Train a classifier that tells text like --good from text like --bad, and show how it does on held-out documents."""
+    """Train a classifier that tells --good from --bad text. Shows how it does on held-out documents."""
     import json as json_module
 
     from seedbed.corpus.classifier.examples import expected_bytes
@@ -74,10 +72,10 @@ def train(
 
 @app.command()
 def contamination(
-    run: Annotated[Path, typer.Argument(help="run folder")],
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
     json: JsonOption = False,
 ) -> None:
-    """Which evaluation items stood in the text of a run, where, and which are left in what was kept."""
+    """Which evaluation items stood in the text of a run. Where, and which are left in what was kept."""
     from json import dumps
 
     from seedbed.corpus.decontaminate.report import contamination_text, read_contamination

@@ -10,7 +10,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     out: Annotated[Path, typer.Option(help="Look at the disk of this folder.")] = Path(),
 ) -> None:
-    """What this machine can do: cores, memory, data types, GPUs, compiler, disk, energy counters; with advice."""
+    """What this machine can do. Cores, memory, data types, GPUs, compiler, disk, energy counters; with advice."""
     import json as json_format
     import sys
 

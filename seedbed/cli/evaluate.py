@@ -13,7 +13,7 @@ def evaluate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Bits per byte of held-out text by domain, beside gzip, xz and a byte n-gram model on the same text."""
+    """Bits per byte of held-out text. By domain, beside gzip, xz and a byte n-gram model on the same text."""
     import sys
     from json import dumps
 

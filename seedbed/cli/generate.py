@@ -18,10 +18,12 @@ def generate(
         float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token each time.")
     ] = 0.8,
     top_k: Annotated[int, typer.Option("--top-k", min=0, help="Draw from so many likeliest tokens; 0: from all.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws: the same seed, the same text.")] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the draws: the same seed, the same text.")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Let a trained model write: streams to stdout, the rate to stderr."""
+    """Let a trained model write. Streams to stdout, the rate to stderr."""
     import sys
     import time
     from itertools import chain

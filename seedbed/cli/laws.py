@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from seedbed.laws.fit import Outliers
 
 laws = typer.Typer(
-    help="Scaling laws from your own runs: fit them, choose the next run, run a ladder.",
+    help="Scaling laws from your own runs. Fit them, choose the next run, run a ladder.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -50,7 +50,7 @@ def fit(
     html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a law to runs: parameters with intervals, the best split of budgets, and how far forms differ beyond the runs."""
+    """Fit a law to runs. Parameters with intervals, the best split of budgets, and how far forms differ beyond the runs."""
     from seedbed.files import check_place, write_asked
     from seedbed.laws.report import fit_report, report_text
     from seedbed.laws.text import plain_json
@@ -82,7 +82,7 @@ def propose(
     where: WhereOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Propose the next small run: the one that narrows the prediction at the target most per FLOP."""
+    """Propose the next small run. It is the one that narrows the prediction at the target most per FLOP."""
     from seedbed.laws.design import next_run
     from seedbed.laws.text import plain_json, proposal_text
 
@@ -100,7 +100,7 @@ def isoflop(
     html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Runs of equal compute: a parabola a budget, the power law of the minima, and the bias of that method here."""
+    """Fit runs of equal compute. A parabola a budget, the power law of the minima, and the bias of that method here."""
     from seedbed.files import check_place, write_asked
     from seedbed.laws import read_points
     from seedbed.laws.fit import Outliers
@@ -120,7 +120,7 @@ def isoflop(
 
 @laws.command()
 def rates(points: PointsArgument, where: WhereOption = None, json: JsonOption = False) -> None:
-    """Laws of the learning rate and the batch, from sweeps in the points, beside the published ones."""
+    """Fit laws of the learning rate and the batch. From sweeps in the points, beside the published ones."""
     from seedbed.laws import read_points
     from seedbed.laws.rates import rates_report
     from seedbed.laws.text import plain_json, rates_text
@@ -135,7 +135,7 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", help="Its folder; default: runs/ladder-NAME.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make the runs of a ladder, fit them, and hold the prediction against the held-out run. Safe to kill and repeat."""
+    """Make a ladder's runs, fit them, test the prediction. Against the held-out run; safe to kill and repeat."""
     import sys
 
     from seedbed.laws.ladder import load_ladder, run_ladder

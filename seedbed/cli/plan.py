@@ -49,7 +49,7 @@ def refuse_misspelt(word: str, verbs: Iterable[str]) -> None:
 
 app = typer.Typer(
     cls=RecipeByDefault,
-    help="Say what a run takes and reaches before it starts: `seedbed plan RECIPE`, or one of these.",
+    help="Say what a run takes and reaches before it starts. `seedbed plan RECIPE`, or one of these:",
     rich_markup_mode=None,
     add_completion=False,
 )
@@ -84,7 +84,7 @@ def recipe(
     html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What training a recipe takes: layout, memory, time, money, energy, carbon, water, and its loss (the default verb)."""
+    """What training a recipe takes (the default verb). Layout, memory, time, money, energy, carbon, water, and its loss."""
     from seedbed.plan.question import Question
     from seedbed.plan.report import THIS, make_plan, plan_lines
     from seedbed.recipe import load_recipe
@@ -162,7 +162,7 @@ def query(
     html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The best plans under any caps: money, time, devices, energy, carbon, water, or a loss to reach."""
+    """The best plans under any caps. Of money, time, devices, energy, carbon, water, or with a loss to reach."""
     from seedbed.plan.answer_text import answer_lines
     from seedbed.plan.query import answer as find
     from seedbed.plan.question import Question, whole_numbers
@@ -180,7 +180,7 @@ def query(
 
 @app.command()
 def validate(html: HtmlOption = None, json: JsonOption = False) -> None:
-    """Recompute published costs, energy, carbon and water, and show the error of each."""
+    """Recompute published costs and footprints. Shows the error of each."""
     from seedbed.plan.validate import summary, validation_lines
     from seedbed.plan.validate import validate as recompute
 

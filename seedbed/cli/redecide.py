@@ -17,7 +17,7 @@ def redecide(
     write: Annotated[bool, typer.Option("--write", help="Curate the run folder anew with these thresholds.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Decide anew from stored scores, in seconds: what would be kept with other thresholds, and by which rule not."""
+    """Decide anew from stored scores, in seconds. What would be kept with other thresholds, and by which rule not."""
     import sys
     import time
     from json import dumps

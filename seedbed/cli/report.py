@@ -10,7 +10,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, finished or not.")],
     json: Annotated[bool, typer.Option("--json", help="The receipt as one JSON object on stdout.")] = False,
 ) -> None:
-    """Write report.html and receipt.json of a run from what its folder holds."""
+    """Write a run's report.html and receipt.json anew."""
     import sys
 
     from seedbed.run.folder import RunFolder

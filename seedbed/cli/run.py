@@ -19,7 +19,9 @@ MinutesOption = Annotated[
     float | None, typer.Option("--minutes", help="Minutes of training; the rest takes about one.")
 ]
 SizeOption = Annotated[str | None, typer.Option("--size", help="Matrix parameters, such as 1M, 20M or 1.3B.")]
-CorpusOption = Annotated[Path | None, typer.Option("--corpus", help="A file or folder of your own text.")]
+CorpusOption = Annotated[
+    str | None, typer.Option("--corpus", metavar="<path>", help="A file or folder of your own text.")
+]
 ParallelOption = Annotated[
     str | None, typer.Option("--parallel", help="How the ranks of torchrun share the model: auto, or fsdp=8,tp=2.")
 ]
@@ -52,7 +54,7 @@ def run(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Go the whole path, from raw text to a model, its evaluation and a report. Safe to kill and repeat."""
+    """Go the whole path, from raw text to a model and its report. Safe to kill and repeat."""
     settings = with_layout(settings, parallel)
     if dry_run:
         from seedbed.cli.show import show_intended
@@ -85,18 +87,21 @@ def asked_for(
     settings: list[str] | None,
     minutes: float | None,
     size: str | None,
-    corpus: Path | None,
+    corpus: str | None,
 ) -> "tuple[Recipe, Path]":
     """The recipe and the run folder that a command line names; a folder alone means the recipe it was begun with."""
+    from seedbed.errors import InputError
     from seedbed.files import read_json
     from seedbed.recipe import load_recipe
     from seedbed.recipe.layers import validate
 
+    if corpus == "":  # an unset variable of the shell; as a path it would be the present folder
+        raise InputError("--corpus: empty: give a file or a folder of text")
     if out is not None and (out / "request.json").is_file() and not any((recipe_name, settings, minutes, size, corpus)):
         request = out / "request.json"
         asked = read_json(request)
         return validate(asked, [(str(request), asked)]), out
-    recipe = load_recipe(recipe_name, settings or (), minutes, size, corpus)
+    recipe = load_recipe(recipe_name, settings or (), minutes, size, None if corpus is None else Path(corpus))
     return recipe, out or Path("runs") / recipe.name
 
 

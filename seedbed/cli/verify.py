@@ -22,7 +22,7 @@ def verify(
     layout: Annotated[str, typer.Option("--layout", help="Of those: train.parallel, such as fsdp=2.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Check every checksum, link and count of a run, and trace random training tokens back to their documents.
+    """Check every checksum, link and count of a run. Traces random training tokens back to their documents as well.
 
     With --resume: kill its training at random moments instead, resume it, and compare it with an unbroken one.
     """

@@ -7,11 +7,11 @@ import typer
 
 
 def why(
-    run: Annotated[Path, typer.Argument(help="run folder")],
-    document: Annotated[str, typer.Argument(help="a document's id, its beginning, or a part that only it has")],
-    json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    document: Annotated[str, typer.Argument(help="A document's id, its beginning, or a part that only it has.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Why a document was kept, removed, merged or quarantined, with every score."""
+    """Why a document was kept or not: every score by its threshold."""
     from json import dumps
 
     from seedbed.corpus.inspect import explain

@@ -7,14 +7,14 @@ import typer
 
 
 def yields(
-    run: Annotated[Path, typer.Argument(help="run folder")],
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
     by: Annotated[
-        Literal["source", "language"] | None, typer.Option("--by", help="what is left of each after every step")
+        Literal["source", "language"] | None, typer.Option("--by", help="What is left of each after every step.")
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="write the waterfall as a page of its own")] = None,
-    json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the waterfall as a page of its own.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """What was kept and what was lost, beside published yields, with an alarm where something falls far outside."""
+    """What was kept and what was lost. Beside published yields, with an alarm where something falls far outside."""
     from json import dumps
     from sys import stderr
 
@@ -22,10 +22,10 @@ def yields(
 
     found = read_yields(run)
     if html is not None:
-        from seedbed.files import write_text
+        from seedbed.files import write_asked
         from seedbed.report.curation import yields_page
 
-        write_text(html, yields_page(found, run.resolve().name))
+        write_asked("--html", html, yields_page(found, run.resolve().name))
         print(html, file=stderr)
     if json:
         print(dumps(yields_json(found, by), ensure_ascii=False))

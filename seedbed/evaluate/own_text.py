@@ -35,7 +35,7 @@ def evaluate_file(folder: RunFolder, path: Path) -> dict[str, Any]:
         if text:
             found.setdefault(domain_label(record.domain), []).append((record.id, text))
     if not found:
-        reason = f" ({skipped[0]})" if skipped else ""
+        reason = f" ({skipped[0].removesuffix('.')})" if skipped else ""
         raise InputError(
             f"--on: {path} holds no text that can be scored{reason}: give UTF-8 text, JSON lines or Parquet"
         )

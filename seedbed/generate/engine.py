@@ -18,6 +18,8 @@ from seedbed.tokens.tokenizer import Tokenizer
 # A token's matrix-vector products are so small up to this width that threads waiting for each other cost more than they
 # bring: 10 times the tokens/s on a busy two-core machine (docs/generation.md).
 ONE_THREAD_WIDTH = 1024
+# Log-probabilities over a lower temperature leave float32's range, where the likeliest token has all the probability anyway.
+COLDEST = 1e-30
 
 
 def generate(
@@ -129,7 +131,7 @@ def continue_tokens(
 
 def choose(log_probabilities_V: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
     """A token drawn from log-probabilities sharpened by `temperature` and cut to the `top_k` likeliest."""
-    if temperature == 0:
+    if temperature < COLDEST:
         return int(log_probabilities_V.argmax())
     count = len(log_probabilities_V) if top_k is None else min(top_k, len(log_probabilities_V))
     values_K, tokens_K = log_probabilities_V.topk(count)

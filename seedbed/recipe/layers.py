@@ -101,7 +101,7 @@ def make_paths_absolute(layer: dict[str, Any], base: Path) -> None:
 def parse_setting(setting: str) -> dict[str, Any]:
     """`train.steps=100` -> {"train": {"steps": 100}}. The value is TOML; what is not TOML is a string."""
     key, equals, text = setting.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise InputError(f"--set {setting}: expected KEY=VALUE, such as train.batch_tokens=65536")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -196,9 +196,28 @@ def validate(values: dict[str, Any], layers: list[tuple[str, dict[str, Any]]]) -
         origin = next((o for o, layer in reversed(layers) if sets_field(layer, first["loc"])), layers[-1][0])
         found = first.get("input")
         shown = f" (found {found!r})" if isinstance(found, (str, int, float, bool, list)) else ""
-        raise InputError(
-            f"{origin}: {field and f'{field}: '}{first['msg'].removeprefix('Value error, ')}{shown}"
-        ) from None
+        raise InputError(f"{origin}: {field and f'{field}: '}{in_words(first['type'], first['msg'])}{shown}") from None
+
+
+EXPECTED = {  # pydantic's kinds of errors that speak of Python, in a recipe's words
+    "tuple": "a list",
+    "dict": "a table",
+    "model": "a table",
+    "string": "text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+}
+
+
+def in_words(kind: str, message: str) -> str:
+    """What pydantic says of a value, for somebody who writes TOML."""
+    word, _, rest = kind.partition("_")
+    if word in EXPECTED and rest in ("type", "parsing", "parsing_size", "from_float", "number"):
+        return f"expected {EXPECTED[word]}"
+    number = "a number " if word in ("greater", "less") else ""
+    return message.removeprefix("Value error, ").replace("Input should be ", f"expected {number}")
 
 
 def sets_field(layer: Any, location: tuple[int | str, ...]) -> bool:

@@ -12,13 +12,18 @@ from seedbed.recipe.objective import ObjectiveName
 from seedbed.recipe.section import Section, SwitchedSection
 
 HORIZONS = ("steps", "tokens", "flops", "minutes")
+# Beyond any run so far by orders of magnitude; larger numbers are slips that would only run out of memory later.
+MOST_STEPS = 10**9
+MOST_BATCH_TOKENS = 2**31
+MOST_CHANNELS = 2**24
+MOST_CONTEXT = 2**30
 
 
 class SourceConfig(Section):
     """One source of raw text: a built-in corpus, or a file or folder of the user's."""
 
     name: str = Field(default="", description="name in tables and lineage; default: the path's last part")
-    path: str = Field(description="file, folder, URL (https://, s3://, gs://, hf://), or builtin:NAME")
+    path: str = Field(min_length=1, description="file, folder, URL (https://, s3://, gs://, hf://), or builtin:NAME")
     domain: str = Field(default="", description="domain tag; default: the reader's guess from the file type")
     licence: str = Field(default="", description="licence recorded for documents that state none of their own")
     text_field: str = Field(default="text", description="JSONL, Parquet: the field that holds the text")
@@ -53,7 +58,9 @@ class CorpusConfig(Section):
 
 
 class TokenizerConfig(Section):
-    path: str | None = Field(default=None, description="import this tokenizer.json instead of training one")
+    path: str | None = Field(
+        default=None, min_length=1, description="import this tokenizer.json instead of training one"
+    )
     vocab_size: int | None = Field(default=None, ge=257, le=1_000_000, description="derived from model and corpus")
     pattern: Literal["gpt2", "gpt4", "qwen2", "o200k"] = "gpt4"
     max_training_bytes: int = Field(default=200_000_000, gt=0, lt=2**31, description="the trainer counts in int32")
@@ -63,7 +70,7 @@ class ShardsConfig(Section):
     """A folder of shards that exists already, here or in an object store."""
 
     name: str = Field(default="", description="name in mixtures and tables; default: the path's last part")
-    path: str = Field(description="folder, or a URL that fsspec opens: s3://, gs://, https://, ...")
+    path: str = Field(min_length=1, description="folder, or a URL that fsspec opens: s3://, gs://, https://, ...")
 
 
 class TokensConfig(SwitchedSection):
@@ -101,6 +108,8 @@ class TokensConfig(SwitchedSection):
     def shards_have_validation(self) -> "TokensConfig":
         if self.shards and not self.validation:
             raise ValueError("give validation too: a folder of held-out shards, or nothing can be evaluated")
+        if self.validation and not self.shards:
+            raise ValueError("validation belongs to shards: give those too, or corpus.validation beside text")
         return self
 
 
@@ -167,13 +176,15 @@ class ModelConfig(Section):
         default="2M",
         description="matrix parameters of the layers, such as 2M, 120M or 1.3B; with experts: those that a token uses",
     )
-    layers: int | None = Field(default=None, gt=0)
-    width: int | None = Field(default=None, gt=0)
-    heads: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, gt=0, le=10_000)
+    width: int | None = Field(default=None, gt=0, le=MOST_CHANNELS)
+    heads: int | None = Field(default=None, gt=0, le=MOST_CHANNELS)
     kv_heads: int | None = Field(default=None, gt=0, description="heads of keys and values; derived: as many as heads")
-    head_width: int | None = Field(default=None, gt=0, description="channels of a head; derived: width / heads")
-    mlp_width: int | None = Field(default=None, gt=0)
-    context: int | None = Field(default=None, ge=8, description="tokens of context")
+    head_width: int | None = Field(
+        default=None, gt=0, le=MOST_CHANNELS, description="channels of a head; derived: width / heads"
+    )
+    mlp_width: int | None = Field(default=None, gt=0, le=MOST_CHANNELS)
+    context: int | None = Field(default=None, ge=8, le=MOST_CONTEXT, description="tokens of context")
     windows: str = Field(
         default="L",
         pattern="^[SL]+$",
@@ -193,7 +204,9 @@ class ModelConfig(Section):
         default=None, description="the head shares the embedding's table; default: the architecture's"
     )
     logit_softcap: float = Field(default=0.0, ge=0, description="logits -> c tanh(logits / c); 0: off; nanochat: 15")
-    ngram_rows: int | None = Field(default=None, ge=0, description="rows of each hashed n-gram table; 0: none")
+    ngram_rows: int | None = Field(
+        default=None, ge=0, le=2**40, description="rows of each hashed n-gram table; 0: none"
+    )
     prior_order: int | None = Field(
         default=None, ge=0, le=8, description="order of the counted n-gram expert mixed into the prediction; 0: none"
     )
@@ -230,7 +243,7 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """Exactly one of steps, tokens, flops and minutes is the horizon."""
 
-    steps: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0, le=MOST_STEPS)
     tokens: int | None = Field(default=None, gt=0)
     flops: float | None = Field(default=None, gt=0)
     minutes: float | None = Field(
@@ -254,7 +267,7 @@ class TrainConfig(Section):
     fim_spm_fraction: float = Field(default=0.5, ge=0, le=1, description="fim: share of these with the suffix first")
     optimizer: Literal["muon", "adamw"] = "muon"
     schedule: Literal["trapezoid", "linear", "cosine", "inverse_sqrt"] = "trapezoid"
-    batch_tokens: int | None = Field(default=None, gt=0, description="tokens of the global batch")
+    batch_tokens: int | None = Field(default=None, gt=0, le=MOST_BATCH_TOKENS, description="tokens of the global batch")
     batch_warmup: tuple[tuple[int, int], ...] = Field(
         default=(),
         description="smaller global batches first, as pairs of steps and tokens: [[500, 8192], [500, 16384]]",

@@ -39,7 +39,7 @@ def tokenized(summary: dict[str, Any]) -> str:
 
 def measured(summary: dict[str, Any]) -> str:
     compiled = "compiled" if summary["compile"] else "not compiled"
-    return f"{counted(summary['steps'])} steps in {summary['precision']}, {compiled}"
+    return f"{counted(summary['steps'])} step{'s' * (summary['steps'] != 1)} in {summary['precision']}, {compiled}"
 
 
 def evaluated(summary: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from seedbed.model.arithmetic import training_flops_per_token
 from seedbed.model.config import ARCHITECTURES, TransformerConfig
 from seedbed.plan.layout import fitting_work
 from seedbed.recipe.layout import AUTO, divisible, parse_layout
-from seedbed.recipe.schema import Recipe
+from seedbed.recipe.schema import MOST_STEPS, Recipe
 from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
 from seedbed.run.receipt import code_sha256
 from seedbed.run.stages import StageContext
@@ -44,6 +44,7 @@ MEASURED_SECONDS = 2.0
 # Allowance for validation, samples, checkpoints and imports: with 5% a quiet run of 150 s ended 3.7% late, one of 300 s 0.5%
 # (bench/train_text.py mix30). The report shows what they took.
 RESERVED_FRACTION = 0.08
+LITTLE_LEFT = 0.75  # of the minutes spent before training: it is said; the default run spends a tenth of them
 
 
 def choose_device(wanted: str) -> str:
@@ -130,7 +131,10 @@ def measure(
         remember_compiled(config, base)
     assert trials.best is not None
     step_seconds, execution, engine = trials.best
-    steps = horizon_steps(recipe, config, step_seconds, counting + time.monotonic() - started)
+    spent = counting + time.monotonic() - started
+    steps = horizon_steps(recipe, config, step_seconds, spent)
+    if train.minutes is not None and spent > LITTLE_LEFT * train.minutes * 60:
+        context.emit("note", message=little_left(train.minutes, counting, spent, steps))
     most = steps_before_repetition(recipe, data)
     if steps > most:
         context.emit(
@@ -152,6 +156,16 @@ def measure(
         "seconds": round(time.monotonic() - started, 2),
         "candidates": trials.tried,
     }
+
+
+def little_left(minutes: float, counting: float, spent: float, steps: int) -> str:
+    """What to say, and what to do, when the minutes were nearly over before training."""
+    counted = f"counting n-grams took {counting:,.0f} s and " if counting else ""
+    cheaper = ", or --set model.prior_order=0, which counts nothing" if counting > spent / 2 else ""
+    return (
+        f"{counted}measuring {spent - counting:,.0f} s of the {minutes:g} minutes: what is left is {steps:,} "
+        f"step{'s' * (steps != 1)} of training. For more of it give more --minutes{cheaper}"
+    )
 
 
 class Trials:
@@ -277,19 +291,25 @@ def horizon_seconds(recipe: Recipe, config: TransformerConfig, step_seconds: flo
 
 
 def horizon_steps(recipe: Recipe, config: TransformerConfig, step_seconds: float, spent_seconds: float) -> int:
-    """The steps that the recipe's horizon comes to, at least one."""
+    """The steps that the recipe's horizon comes to, at least one. Raises InputError above MOST_STEPS."""
     train, plan = recipe.train, BatchPlan.of(recipe)
     assert recipe.model.context
     if train.steps is not None:
         return train.steps
+    if train.minutes is not None:
+        left = (train.minutes * 60 - spent_seconds) * (1 - RESERVED_FRACTION)
+        # a smaller batch takes its share of a full one's time
+        return min(MOST_STEPS, plan.steps_for(math.floor(left / step_seconds) * plan.rows))
     if train.tokens is not None:
-        return plan.steps_for(train.tokens / recipe.model.context)
-    if train.flops is not None:
-        return plan.steps_for(train.flops / (training_flops_per_token(config) * recipe.model.context))
-    assert train.minutes is not None
-    left = (train.minutes * 60 - spent_seconds) * (1 - RESERVED_FRACTION)
-    # a smaller batch takes its share of a full one's time
-    return plan.steps_for(math.floor(left / step_seconds) * plan.rows)
+        rows = train.tokens / recipe.model.context
+    else:
+        assert train.flops is not None
+        rows = train.flops / (training_flops_per_token(config) * recipe.model.context)
+    steps = plan.steps_for(rows)
+    if steps > MOST_STEPS:
+        field = "tokens" if train.tokens else "flops"
+        raise InputError(f"train.{field}: {steps:.3g} steps, and {MOST_STEPS:,} are the most: give less of them")
+    return steps
 
 
 def steps_before_repetition(recipe: Recipe, data: TrainingData) -> float:

@@ -42,6 +42,10 @@ def test_writes_on(
         assert call([folder, "the people", "--tokens", "20", "--json"], monkeypatch) == 0
         assert json.loads(capsys.readouterr().out)["text"] == found["text"]
     assert call([run, "--tokens", "5", "--temperature", "0"], monkeypatch) == 0
+    likeliest = capsys.readouterr().out
+    assert call([run, "--tokens", "5", "--temperature", "1e-300"], monkeypatch) == 0
+    assert capsys.readouterr().out == likeliest
+    assert call([run, "--seed", str(2**64)], monkeypatch) == 2
 
 
 def test_wrong_input(

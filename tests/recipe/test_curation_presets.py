@@ -42,7 +42,7 @@ def test_presets_differ_as_their_papers_do() -> None:
 
 
 def test_a_wrong_preset_or_step_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"curate\.preset: Input should be 'basic'.*found 'finweb'"):
+    with pytest.raises(InputError, match=r"curate\.preset: expected 'basic'.*found 'finweb'"):
         load_recipe(settings=["curate.preset=finweb"])
     with pytest.raises(InputError, match=r"curate\.steps: no step 'gopher'"):
         load_recipe(settings=['curate.steps=["gopher"]'])

@@ -87,6 +87,15 @@ def test_minutes_end_where_they_would_only_repeat_the_corpus(
     assert any("passes over the corpus" in note for note in notes)
 
 
+def test_minutes_that_are_over_before_training_are_said_to_be(small_recipe: MakeRecipe, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    recipe = small_recipe({"train.steps": None, "train.minutes": 1e-6})
+    folder = run_pipeline(recipe, tmp_path / "run", events.append, last="measure")
+    assert folder.stage_summary("measure")["steps"] == 1
+    notes = [event["message"] for event in events if event["kind"] == "note"]
+    assert any("what is left is 1 step of training. For more of it give more --minutes" in note for note in notes)
+
+
 TOUCHES = [
     ({"evaluate.temperature": 0.5}, ["evaluate"]),
     ({"cost.dollars_per_kwh": 1.0}, []),

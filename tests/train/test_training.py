@@ -105,6 +105,15 @@ def test_a_horizon_in_tokens_counts_the_smaller_batches(
     assert horizon_steps(recipe, model_config(recipe, 300), 1.0, 0.0) == steps
 
 
+@pytest.mark.parametrize("field", ["train.tokens", "train.flops"])
+def test_a_horizon_of_more_steps_than_anybody_trains_is_refused(
+    small_recipe: Callable[..., Recipe], field: str
+) -> None:
+    recipe = small_recipe({"train.steps": None, field: 10**30})
+    with pytest.raises(InputError, match=rf"{field}: .* steps, and 1,000,000,000 are the most"):
+        horizon_steps(recipe, model_config(recipe, 300), 1.0, 0.0)
+
+
 def make_engine(prepared: Prepared, train_fields: dict[str, Any] | None = None, **execution: Any) -> Engine:
     train = prepared.recipe.train.model_copy(update=train_fields or {})
     config = model_config(prepared.recipe, prepared.outputs["tokenizer"].summary["vocab_size"])
