@@ -24,6 +24,7 @@ from seedbed.recipe.schema import SourceConfig
 PREFIX = "builtin:"
 PACKED = {"sotu": 12_200_000, "factbook": 6_420_000, "kjv": 4_160_000}  # bytes of text, for progress
 STDLIB = "python-stdlib"
+CODE = "code:python"  # domain and language, as the language step says it of code
 NAMES = (*PACKED, STDLIB)
 # Left out of the standard library: other people's packages, tests, and tables that programs wrote.
 SKIPPED_FOLDERS = frozenset({
@@ -55,15 +56,16 @@ def read(source: SourceConfig) -> Iterator[Record]:
     for record in read_json_lines(Place(str(path), path.stat().st_size, source.name, source)):
         if isinstance(record, Document):
             record.id = f"{source.name}/{record.metadata.pop('id')}"
+            record.language = "en"
         yield record
 
 
 def read_stdlib(source: SourceConfig) -> Iterator[Record]:
     release = f"python-{platform.python_version()}"
     for relative, path, size in stdlib_files():
-        record = read_text(Place(str(path), size, f"{source.name}/{relative}", source, "code:python"))
+        record = read_text(Place(str(path), size, f"{source.name}/{relative}", source, CODE))
         if isinstance(record, Document):
-            record.origin, record.licence, record.language = f"{release}/{relative}", "PSF-2.0", "en"
+            record.origin, record.licence, record.language = f"{release}/{relative}", "PSF-2.0", CODE
         yield record
 
 

@@ -133,4 +133,4 @@ def rules_text(rules: dict[str, int]) -> str:
     )
 
 
-COLLECT = Stage(name="collect", version=2, inputs=(), config=collect_config, run=run_collect, resumable=True)
+COLLECT = Stage(name="collect", version=3, inputs=(), config=collect_config, run=run_collect, resumable=True)

@@ -50,7 +50,7 @@ def validation_chart(validations: list[dict[str, Any]], steps: list[dict[str, An
 
 
 def rate_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
-    return single(steps, "lr", "learning rate", "c2", tickformat=".3~g")
+    return single(steps, "lr", "learning rate", "c2", tickformat=".3~g", from_zero=True)
 
 
 def throughput_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def throughput_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def mfu_chart(steps: list[dict[str, Any]]) -> dict[str, Any]:
-    return single(steps, "mfu", "model FLOPs utilisation", "c3", tickformat=".0%", from_zero=True)
+    return single(steps, "mfu", "model FLOPs utilisation", "c3", tickformat=".2~p", from_zero=True)
 
 
 def lines_chart(entries: list[tuple[int, dict[str, float]]], steps: list[dict[str, Any]], log: bool) -> dict[str, Any]:
@@ -110,10 +110,10 @@ def figure(
 def line(
     name: str, values: Any, axes: dict[str, Any], colour: str, width: float, markers: bool = False
 ) -> dict[str, Any]:
-    """One line. `meta` holds its x values for each unit; the page switches between them."""
+    """One line, of a single point a dot. `meta` holds its x values for each unit; the page switches between them."""
     return {
         "type": "scatter",
-        "mode": "lines+markers" if markers else "lines",
+        "mode": "lines+markers" if markers or np.isfinite(np.asarray(values, float)).sum() == 1 else "lines",
         "name": name,
         "x": numbers(axes["tokens"]),
         "y": numbers(values),

@@ -44,7 +44,9 @@ def filled(sample: dict[str, Any]) -> str:
     who = f"{right} of {len(sample['fills'])} right" if right is not None else "a prompt"
     rows = []
     for item in sample["fills"]:
-        guesses = ", ".join(f"<b>{esc(text)}</b> {share:.0%}" for text, share in item["guesses"])
+        guesses = ", ".join(
+            f"<b>{esc(text if text.strip() else repr(text))}</b> {share:.0%}" for text, share in item["guesses"]
+        )
         rows.append([esc("–" if item["truth"] is None else item["truth"]), guesses])
     guessed = table(["stood there", "guesses"], rows, numeric=0)
     return (

@@ -90,21 +90,12 @@ def header(data: RunData) -> str:
         title = (
             f"An encoder that needs <strong>{masked['model']:.2f} bits</strong> for a masked token of text it never saw"
         )
-        comparison = bars(
-            [
-                ("this model", 0.0, masked["model"] / masked["unigram"], f"{masked['model']:.2f}", "own"),
-                ("token frequencies", 0.0, 1.0, f"{masked['unigram']:.2f}", ""),
-            ]
-        )
+        comparison = scores_as_bars({"this model": masked["model"], "token frequencies": masked["unigram"]})
     elif scores:
         title = f"A base model that needs <strong>{scores['model']:.2f} bits</strong> for a byte of text it never saw"
-        values = {label: scores[name] for name, label in PREDICTORS.items() if scores.get(name) is not None}
-        longest = max(values.values())
-        rows = [
-            (label, 0.0, value / longest, f"{value:.2f}", "own" if label == "this model" else "")
-            for label, value in sorted(values.items(), key=lambda item: item[1])
-        ]
-        comparison = bars(rows)
+        comparison = scores_as_bars(
+            {label: scores[name] for name, label in PREDICTORS.items() if scores.get(name) is not None}
+        )
     elif data.history.get("validations"):
         last = data.history["validations"][-1]
         name, found = scores_of(last)
@@ -116,6 +107,15 @@ def header(data: RunData) -> str:
         title = "A run that has not come to its model yet"
     state = "" if data.receipt["finished"] else unfinished(data)
     return f'<header><p class="eyebrow">{eyebrow}</p><h1>{title}</h1>{state}{comparison}{key_numbers(data)}</header>'
+
+
+def scores_as_bars(scores: dict[str, float]) -> str:
+    """Bits of each predictor, the best first."""
+    longest = max(scores.values())
+    return bars(
+        (label, 0.0, bits / longest, f"{bits:.2f}", "own" if label == "this model" else "")
+        for label, bits in sorted(scores.items(), key=lambda item: item[1])
+    )
 
 
 def unfinished(data: RunData) -> str:
@@ -131,7 +131,9 @@ def key_numbers(data: RunData) -> str:
         items.append(("parameters", quantity(parameters).strip(), shape(data)))
     if training:
         epochs = data.summary("train").get("epochs")
-        passes = f"{counted(training['steps'])} steps" + (f", {epochs:.2g} epochs" if epochs else "")
+        passes = f"{counted(training['steps'])} step{'s' * (training['steps'] != 1)}" + (
+            f", {epochs:.2g} epochs" if epochs else ""
+        )
         items.append(("trained on", f"{quantity(training['tokens']).strip()} tokens", passes))
         items.append(
             ("training time", duration(training["seconds"]), f"of {duration(cost['seconds']['value'])} in all")
@@ -151,7 +153,7 @@ def key_numbers(data: RunData) -> str:
 
 def shape(data: RunData) -> str:
     model = data.recipe.model
-    return f"{model.layers} layers, width {model.width}, context {model.context}"
+    return f"{model.layers} layer{'s' * (model.layers != 1)}, width {model.width}, context {model.context}"
 
 
 def again_section(data: RunData) -> str:

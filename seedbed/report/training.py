@@ -117,7 +117,8 @@ def training_lead(data: RunData) -> str:
     parts.append(measured.get("precision", train.precision))
     compiled = measured.get("compile", {"on": True, "off": False}.get(train.compile))
     parts += [] if compiled is None else ["compiled" if compiled else "not compiled"]
-    return esc(", ".join(part for part in parts if part != "auto") + ".")
+    lead = ", ".join(part for part in parts if part != "auto") + "."
+    return esc(lead[:1].upper() + lead[1:])
 
 
 def candidates_table(data: RunData) -> str:

@@ -30,6 +30,7 @@ def test_a_builtin_corpus(name: str) -> None:
     assert any(passage in d.text for d in documents)
     assert len({d.id for d in documents}) == len(documents)
     assert all(d.licence and d.domain and d.origin and d.id.startswith(f"{name}/") for d in documents)
+    assert {d.language for d in documents} == {"code:python" if name == "python-stdlib" else "en"}
     if name in ("factbook", "kjv"):
         assert not [d.id for d in documents if re.search(r"&[a-z]+;|</?[a-z]+>|\[|\]", d.text) and name == "kjv"]
         assert not [d.id for d in documents if re.search(r"&[a-z]+;|</?(br|p|em|strong|b)\b", d.text)]

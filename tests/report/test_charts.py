@@ -27,6 +27,12 @@ def test_any_losses_make_a_figure(losses: list[float]) -> None:
     assert last == pytest.approx(losses[-1], rel=1e-4) if math.isfinite(losses[-1]) else last is None
 
 
+def test_a_run_of_one_step_shows_dots() -> None:
+    made = [charts.loss_chart(STEPS[:1], np.ones(1)), charts.rate_chart(STEPS[:1])]
+    assert all("markers" in trace["mode"] for figure in made for trace in figure["data"])
+    assert charts.rate_chart(STEPS)["data"][0]["mode"] == "lines"
+
+
 def test_the_transformer_alone_is_drawn_where_it_differs() -> None:
     def names(alone: np.ndarray | None) -> list[str]:
         return [trace["name"] for trace in charts.loss_chart(STEPS, np.ones(100), alone)["data"]]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.report.html import esc
+from seedbed.report.page import scores_as_bars
 from seedbed.run.folder import RunFolder
 from seedbed.run.receipt import write_report
 
@@ -197,3 +198,9 @@ def test_a_browser_draws_it_without_sideways_scrolling(make_run: MakeRun, tmp_pa
     assert seen["bars"] == 7 and seen["measured"] == "tokens"
     assert seen["title"] == "first-light · Seedbed"
     assert seen["axis"] == "training time" and seen["ticks"] == "0 s"
+
+
+def test_a_bar_is_no_longer_than_its_track_and_the_best_comes_first() -> None:
+    page = scores_as_bars({"this model": 7.72, "token frequencies": 4.95})
+    assert re.findall(r"width:([\d.]+)%", page) == ["64.12", "100.00"]
+    assert page.index("token frequencies") < page.index("this model")
