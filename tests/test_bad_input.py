@@ -103,6 +103,27 @@ def test_wrong_settings(command: Command, small_corpus: Path, tmp_path: Path, se
     assert status == 2 and says in line
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train.precision": "float8"}, "train.precision: 'float8' needs a GPU"),
+        ({"model.width": 2**16, "model.layers": 100}, "model.size: a step needs about"),
+        ({"tokenizer.path": "absent.json"}, "tokenizer.path: absent.json does not exist"),
+        ({"train.start_from": "absent@10"}, "train.start_from: absent kept no checkpoint of step 10"),
+    ],
+)
+def test_what_can_never_be_trained_is_refused_before_the_corpus_is_read(
+    command: Command, small_corpus: Path, tmp_path: Path, changes: dict, says: str
+) -> None:
+    import torch
+
+    if "train.precision" in changes and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    status, line = command(small_corpus, tmp_path / "run", {"tokenizer.vocab_size": None, "train.steps": 20, **changes})
+    assert status == 2 and says in line
+    assert not any((tmp_path / "run" / "stages").iterdir())
+
+
 def test_a_vocabulary_too_large_for_the_corpus(command: Command, small_corpus: Path, tmp_path: Path) -> None:
     status, line = command(small_corpus, tmp_path / "run", {"tokenizer.vocab_size": 900_000})
     assert status == 2 and "vocab_size" in line

@@ -6,7 +6,7 @@ Imports of heavy packages stay inside the verbs, so that help and errors are ins
 import os
 import sys
 
-from seedbed.errors import InputError, SeedbedError
+from seedbed.errors import InputError, Interrupted, SeedbedError
 
 
 def main() -> None:
@@ -68,6 +68,7 @@ def main() -> None:
         sys.exit(InputError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as `head` does
-    except KeyboardInterrupt:
-        print("seedbed: stopped: run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == Interrupted.exit_code:  # typer makes it of a KeyboardInterrupt, and says nothing
+            print("seedbed: stopped by Ctrl-C", file=sys.stderr)
+        raise

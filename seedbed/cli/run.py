@@ -66,7 +66,7 @@ def run(
 
 
 def with_layout(settings: list[str] | None, parallel: str | None) -> list[str]:
-    return [*(settings or ()), *([f"train.parallel={parallel}"] if parallel else ())]
+    return [*(settings or ()), *([f"train.parallel={parallel}"] if parallel is not None else ())]
 
 
 def make_execution(executor: str, workers: int | None, options: list[str] | None) -> "Execution":

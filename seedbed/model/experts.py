@@ -80,6 +80,11 @@ def count_choices(chosen: Tensor, num_experts: int) -> Tensor:
     return flat.new_zeros(num_experts).scatter_add_(0, flat, torch.ones_like(flat))
 
 
+def over_mean(load_E: Tensor) -> list[float]:
+    """Each expert's choices over the mean of all: 1 where even, 0 where none."""
+    return (load_E / load_E.double().mean().clamp(min=1)).tolist()
+
+
 class Router(nn.Module):
     """Scores in float32, the K best experts of each token, and their gates.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seedbed.model.attention import Positions
 from seedbed.model.chunked_loss import chunked_loss, softcapped
 from seedbed.model.config import TransformerConfig
-from seedbed.model.experts import MixtureOfExperts, Router
+from seedbed.model.experts import MixtureOfExperts, Router, over_mean
 from seedbed.model.head_loss import IGNORED, head_loss
 from seedbed.model.initialisation import init_weights
 from seedbed.model.layer import HeadTransform, Layer, make_norm
@@ -96,7 +96,7 @@ class Transformer(nn.Module):
 
     def expert_loads(self) -> dict[int, list[float]]:
         """What each expert of a layer got of the last step's choices, by layer, over the mean: 1 where even, 0 where none."""
-        return {i: (r.load_E / r.load_E.double().mean().clamp(min=1)).tolist() for i, r in self.routers().items()}
+        return {i: over_mean(router.load_E) for i, router in self.routers().items()}
 
     def set_rope_tables(self, tokens: int) -> None:
         cos, sin = rope_tables(self.config.rotated_width, self.config.rope_base, self.config.rope_scaling, tokens)

@@ -17,7 +17,10 @@ def resolve_attention(model: ModelConfig, width: int, heads: int, context: int) 
         )
     head_width = model.head_width or width // heads
     if head_width % 2:
-        raise InputError(f"model.heads: {heads} heads of width {head_width} are odd, and RoPE needs an even width")
+        raise InputError(
+            f"model.heads: {heads} heads of width {head_width} are odd, and RoPE turns pairs of channels: "
+            "change model.width, or give an even model.head_width"
+        )
     kv_heads = model.kv_heads or heads
     if heads % kv_heads:
         raise InputError(f"model.kv_heads: {kv_heads} does not divide model.heads {heads}: choose a divisor")

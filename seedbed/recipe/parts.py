@@ -29,7 +29,9 @@ def resolve_experts(model: ModelConfig, layers: int, mlp_width: int, steps: int 
     if chosen > model.num_experts:
         raise InputError(f"model.experts_per_token: {chosen} of {model.num_experts} experts: choose at most as many")
     if model.num_experts % groups:
-        raise InputError(f"model.expert_groups: {groups} does not divide model.num_experts {model.num_experts}")
+        raise InputError(
+            f"model.expert_groups: {groups} does not divide model.num_experts {model.num_experts}: choose a divisor"
+        )
     if model.groups_per_token > groups:
         raise InputError(f"model.groups_per_token: {model.groups_per_token} of {groups} groups: choose at most as many")
     open_experts = model.groups_per_token * (model.num_experts // groups)

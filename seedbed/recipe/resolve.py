@@ -100,7 +100,10 @@ def resolve(recipe: Recipe) -> Recipe:
     updates |= resolve_latent(model, heads, updates["head_width"])
     rows = batch_tokens // context
     if train.micro_batch_rows and rows % train.micro_batch_rows:
-        raise InputError(f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch")
+        raise InputError(
+            f"train.micro_batch_rows: {train.micro_batch_rows} does not divide the {rows} rows of a batch: "
+            "choose a divisor, or leave it out"
+        )
     return recipe.model_copy(
         update={
             "model": model.model_copy(update=updates),

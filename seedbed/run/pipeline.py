@@ -127,7 +127,7 @@ def run_pipeline(
     stop = StopSignal()
     with folder.lock(), stop.installed():
         check_request(folder, asked)
-        check_curation(recipe, out, last)
+        check_beforehand(recipe, out, last)
         recorder = CostRecorder(recipe)
         sinks = open_sinks(folder.path, recipe)
         events = EventLog(folder.events_path, (listener, recorder, *sinks))
@@ -157,6 +157,9 @@ def run_pipeline(
         except Interrupted:
             status = "interrupted"
             raise
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise Interrupted("stopped at once: run the same command again to go on from what is whole") from None
         finally:
             close_executors()
             events.emit("run_end", seconds=round(time.monotonic() - started, 3), status=status)
@@ -167,14 +170,21 @@ def run_pipeline(
     return folder
 
 
-def check_curation(recipe: Recipe, out: Path, last: str) -> None:
-    """Refuse files that rules read and runs to compare with before a corpus is read, which may take days, and not after."""
+def check_beforehand(recipe: Recipe, out: Path, last: str) -> None:
+    """Refuse before a corpus is read, which may take days, and not after: files that cannot be used, and what the machine
+    cannot train.
+    """
     for run in recipe.curate.dedup.against:
         if Path(run).resolve() == out.resolve():
             raise InputError(f"curate.dedup.against: {run} is the folder of this run: name earlier ones only")
-    for name in ("score", "compare", "curate"):
-        if recipe.corpus.sources and STAGE_NAMES.index(name) <= STAGE_NAMES.index(last):
+    wanted = STAGE_NAMES[: STAGE_NAMES.index(last) + 1]
+    for name in (*(("score", "compare", "curate") if recipe.corpus.sources else ()), "tokenizer", "measure"):
+        if name in wanted:
             load_stage(name).config(recipe)
+    if "measure" in wanted:
+        from seedbed.train.measure import check_machine
+
+        check_machine(recipe)
 
 
 def check_request(folder: RunFolder, recipe: Recipe) -> None:

@@ -37,9 +37,10 @@ def settle_layout(recipe: Recipe) -> Recipe:
     for _, tokens in recipe.train.batch_warmup:
         rows = tokens // divisible(recipe).context
         if rows % layout.row_ways or rows // layout.row_ways < layout.pp:
+            ways = f"rows that {layout.row_ways} devices share evenly"
             raise InputError(
-                f"train.batch_warmup: {tokens} tokens are {rows} rows, and {layout} needs a multiple of {layout.row_ways}"
-                f"{f' and {layout.pp} for each device' if layout.pp > 1 else ''}: begin with more, or change a degree"
+                f"train.batch_warmup: {tokens} tokens make {rows} rows, and {layout} needs "
+                f"{f'{ways}, {layout.pp} or more for each' if layout.pp > 1 else ways}: begin with more, or change a degree"
             )
     return with_parallel(recipe, str(layout))
 

@@ -188,6 +188,10 @@ class Engine:
         """Counts of tokens, of this rank's, made those of the global batch."""
         return sum_scalars(loads, self.ranks)
 
+    def expert_loads(self) -> dict[int, list[float]]:
+        """Of each layer with experts in the whole model, as `Transformer.expert_loads` gives them."""
+        return self.model.expert_loads()
+
     def sum_losses(self, sums: Tensor) -> Tensor:
         """Sums over this rank's targets, made those over the global batch."""
         return sum_scalars(sums, self.ranks)

@@ -205,7 +205,7 @@ class Training:
             "lr": round(self.lr_fraction * self.engine.optimizer.lr.matrix, 8),
             "gradient_norm": self.history.last_norm(self.step - 1),
             **self.meters.rate(self.step),
-            **load_meters(self.engine.model.expert_loads()),
+            **load_meters(self.engine.expert_loads()),
             **self.meters.memory(),
         }
         if keep:

@@ -27,6 +27,7 @@ from seedbed.run.stages import StageContext
 from seedbed.tokens.batch_plan import BatchPlan
 from seedbed.tokens.data_order import open_loader
 from seedbed.tokens.tokenizer import Tokenizer
+from seedbed.tokens.vocabulary import SMALLEST
 from seedbed.train.compiling import compiling_pays, remember_compiled
 from seedbed.train.data import TrainingData
 from seedbed.train.engine import Engine
@@ -195,6 +196,23 @@ def first_rows(recipe: Recipe, config: TransformerConfig, device: str, batch_row
     return train.micro_batch_rows or fitting
 
 
+def check_machine(recipe: Recipe) -> None:
+    """Refuse what this machine can never train, whatever the corpus gives: before the corpus is read, which may take days."""
+    train = recipe.train
+    device = choose_device(train.device)
+    choose_precisions(train.precision, device)
+    if not is_copies(train.parallel):
+        if train.minutes is not None:
+            raise InputError(
+                f"train.minutes: minutes are measured on one device, and {train.parallel} cuts the model: "
+                "give train.steps or train.tokens"
+            )
+        return
+    assert train.batch_tokens and recipe.model.context
+    smallest = model_config(recipe, recipe.tokenizer.vocab_size or SMALLEST)
+    first_rows(recipe, smallest, device, train.batch_tokens // recipe.model.context)
+
+
 def is_copies(parallel: str) -> bool:
     """Whether every rank holds the whole model, so that one of them can measure alone."""
     return parallel == AUTO or parse_layout(parallel).copies_only
@@ -203,10 +221,7 @@ def is_copies(parallel: str) -> bool:
 def without_measuring(recipe: Recipe, config: TransformerConfig, device: str, threads: int) -> dict[str, Any]:
     """A layout that cuts the model cannot be timed on rank 0 alone: what the recipe says, and arithmetic for the rest."""
     train, layout = recipe.train, parse_layout(recipe.train.parallel)
-    if train.minutes is not None:
-        raise InputError(
-            f"train.minutes: minutes are measured on one device, and {layout} cuts the model: give train.steps or tokens"
-        )
+    assert train.minutes is None, "refused before (check_machine)"
     if train.micro_batch_rows is None:
         memory = torch.cuda.get_device_properties(0).total_memory if device == "cuda" else HOST_MEMORY_BYTES
         work = fitting_work(config, divisible(recipe), layout, memory, train.optimizer)

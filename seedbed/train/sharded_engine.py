@@ -11,10 +11,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from seedbed.errors import InputError
+from seedbed.model.experts import over_mean
 from seedbed.model.transformer import Transformer
 from seedbed.recipe.layout import AUTO, parse_layout
 from seedbed.train.batch import IGNORED, Batch
-from seedbed.train.engine import Engine
+from seedbed.train.engine import Engine, Outcome
 from seedbed.train.execution import loss_chunk
 from seedbed.train.optimizers import Optimizer
 
@@ -34,6 +35,7 @@ class ShardedEngine(Engine):
         layout, execution = parse_layout(self.train.parallel), self.execution
         assert execution.precision != "float8", "refused before (run/workers.py)"
         self.whole: WholeModel | None = None
+        self.loads: dict[int, Tensor] = {}  # of the last step's experts, by layer
         self.sharded = Sharded(
             self.config,
             layout,
@@ -70,6 +72,14 @@ class ShardedEngine(Engine):
 
     def sum_loads(self, loads: Tensor) -> Tensor:
         return self.sharded.sum_over_rows(loads)
+
+    def expert_loads(self) -> dict[int, list[float]]:
+        return {layer: over_mean(load_E) for layer, load_E in self.loads.items()}
+
+    def update(self, step: int, outcome: Outcome) -> float:
+        fraction = super().update(step, outcome)
+        self.loads = self.sharded.loads()
+        return fraction
 
     def sum_losses(self, sums: Tensor) -> Tensor:
         return self.sharded.sum_losses(sums)

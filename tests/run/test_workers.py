@@ -15,6 +15,7 @@ import pytest
 from seedbed.errors import InputError
 from seedbed.recipe import load_recipe
 from seedbed.run.workers import settle_layout
+from seedbed.train.measure import check_machine
 
 STEPS = 40
 
@@ -49,8 +50,15 @@ def test_a_layout_for_other_ranks_is_refused_before_anything_is_done(monkeypatch
     with pytest.raises(InputError, match=r"leave out cp or model\.windows"):
         encoder = ["train.objective=masked", "model.architecture=bert", "model.windows=SL"]
         settle_layout(load_recipe(None, ["train.parallel=cp=2", *encoder]))
-    with pytest.raises(InputError, match=r"train\.batch_warmup: 128 tokens are 1 rows, and dp=2 needs a multiple of 2"):
+    with pytest.raises(
+        InputError, match=r"train\.batch_warmup: 128 tokens make 1 rows, and dp=2 needs rows that 2 devices"
+    ):
         settle_layout(load_recipe(None, ["train.device=cpu", "train.batch_warmup=[[5, 128]]"]))
+
+
+def test_minutes_of_a_model_that_is_cut_are_refused_before_anything_is_done() -> None:
+    with pytest.raises(InputError, match=r"train\.minutes: .*tp=2 cuts the model: give train\.steps"):
+        check_machine(load_recipe(None, ["train.parallel=tp=2", "train.device=cpu"], minutes=2))
 
 
 @pytest.mark.slow

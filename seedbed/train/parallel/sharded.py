@@ -161,6 +161,18 @@ class Sharded:
         dist.all_reduce(counts, group=self.mesh.group("data"))
         return counts
 
+    def loads(self) -> dict[int, Tensor]:
+        """By layer of the whole model the choices of each expert [E], from the stages that hold the layers."""
+        if self.config.experts is None:
+            return {}
+        shape = self.config.layers, self.config.experts.num_experts
+        loads_LE = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        for layer, router in self.model.routers().items():
+            loads_LE[layer] = router.load_E
+        if self.layout.pp > 1:
+            dist.all_reduce(loads_LE, group=self.mesh.group("pp"))
+        return {layer: loads_LE[layer] for layer in self.config.expert_layers}
+
     @torch.no_grad()
     def sum_gradients(self) -> None:
         """What FSDP has not summed already: copies, parts found by other heads, and what several stages hold."""

@@ -109,13 +109,13 @@ def train(case: Case, ranks: Ranks) -> dict[str, Tensor]:
     by_source = engine.source_losses.take(engine.sum_losses)
     model = engine.whole_model()
     weights = {} if model is None else {name: value.clone() for name, value in model.state_dict().items()}
-    loads = torch.tensor([load for loads in engine.model.expert_loads().values() for load in loads])
+    loads = torch.tensor([load for loads in engine.expert_loads().values() for load in loads])
     return {
         "losses": torch.tensor([(o.loss, o.transformer_loss) for o in outcomes]),
         "norms": torch.tensor([o.gradient_norm for o in outcomes]),
         **{f"norms/{group}": torch.tensor(values) for group, values in by_group.items()},
         **{f"losses/{source}": torch.tensor(loss) for source, loss in by_source.items()},
-        **({} if "pp" in case.layout else {"loads": loads}),
+        "loads": loads,
         **weights,
     }
 
