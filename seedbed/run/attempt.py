@@ -12,8 +12,9 @@ from seedbed.errors import SeedbedError
 from seedbed.files import read_json
 from seedbed.run.events import EventLog
 from seedbed.run.folder import RunFolder
-from seedbed.run.pipeline import StopSignal, load_stage
+from seedbed.run.pipeline import load_stage
 from seedbed.run.stages import SOUND, load_output, run_stage
+from seedbed.run.stop import StopSignal
 from seedbed.run.workers import follow_rank_zero, share_with_ranks, this_rank
 
 INPUTS_FILE = "inputs.json"

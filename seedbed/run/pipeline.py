@@ -1,12 +1,8 @@
 """The whole path: which stages there are, in which order, and a run of them all in one folder."""
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from seedbed.corpus.executors import Execution, close_executors
@@ -21,6 +17,7 @@ from seedbed.run.machine import describe
 from seedbed.run.receipt import write_report
 from seedbed.run.sinks import open_sinks
 from seedbed.run.stages import Stage, StageOutput, load_output, run_stage
+from seedbed.run.stop import StopSignal
 from seedbed.tokens.data_order import check_mixture
 
 STAGE_NAMES = (
@@ -57,31 +54,6 @@ def load_stage(name: str) -> Stage:
     stage = getattr(import_module(module), constant)
     assert isinstance(stage, Stage)
     return stage
-
-
-class StopSignal:
-    """Remembers that Ctrl-C or SIGTERM came; the work stops at the next place where it can go on from later."""
-
-    def __init__(self) -> None:
-        self.name: str | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.name is not None:
-            raise KeyboardInterrupt  # asked twice: stop where we stand
-        self.name = signal.Signals(number).name
-
-    def check(self) -> None:
-        if self.name is not None:
-            raise Interrupted(f"stopped by {self.name}: run the same command again to go on")
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def apply_measured(recipe: Recipe, measured: dict[str, Any]) -> Recipe:

@@ -11,6 +11,7 @@ from seedbed.recipe.layout import AUTO, Layout, check_layout, check_parts, divis
 from seedbed.recipe.schema import Recipe
 from seedbed.run.events import EventLog
 from seedbed.run.stages import Stage, StageContext, StageOutput
+from seedbed.run.stop import StopSignal
 
 
 def this_rank() -> int:
@@ -90,10 +91,9 @@ def follow_rank_zero(stage: Stage, out: Path) -> None:
 
     from seedbed.train.parallel import join_ranks
 
-    # rank 0 hears the signal too, and says at which step all save their parts and leave (train/checkpoints/moments.py); before
-    # training it leaves alone, and the others end with the lost connection
+    # while this rank waits inside a call that no handler of Python's interrupts, a signal ends it: it has nothing to save
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL)
     join_ranks()
     received: list[Any] = [None]
     dist.broadcast_object_list(received, src=0)
@@ -103,4 +103,6 @@ def follow_rank_zero(stage: Stage, out: Path) -> None:
     if (out / "stages" / f"{stage.name}-{key[:12]}").exists():
         return  # trained before: rank 0 has nothing to do either
     path = out / "stages" / f"{stage.name}-{key[:12]}.partial"
-    stage.run(StageContext(stage.name, recipe, path, inputs, EventLog(None)))
+    stop = StopSignal()
+    with stop.installed():
+        stage.run(StageContext(stage.name, recipe, path, inputs, EventLog(None), stop.check))

@@ -149,7 +149,7 @@ class Training:
                 self.tell_times()
                 last_times = now
             if leave:
-                raise asked or Interrupted("stopped with rank 0: run the same command again to go on")
+                raise asked or Interrupted("stopped with another rank: run the same command again to go on")
 
     def advance(self) -> Advance:
         """Train the next step, pass it over, or go back to an earlier one."""

@@ -98,7 +98,8 @@ def test_a_batch_that_is_lost_is_found(finished_run: RunFolder, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_all_ranks_save_and_leave_when_one_is_told(finished_run: RunFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [0, 1])
+def test_all_ranks_save_and_leave_when_one_is_told(finished_run: RunFolder, tmp_path: Path, told: int) -> None:
     inputs = {name: finished_run.stage_path(name) for name in INPUTS}
     proof = Proof(tmp_path, finished_run.recipe(), inputs, 400, Random(1), print, ResumeCheck(400))
     folder = proof.folder("stopped")
@@ -106,13 +107,13 @@ def test_all_ranks_save_and_leave_when_one_is_told(finished_run: RunFolder, tmp_
     children = start_ranks(folder.path, 2)
     try:
         wait_for(children, folder, 0, "step")
-        children[0].send_signal(signal.SIGTERM)
+        children[told].send_signal(signal.SIGTERM)
         assert [child.wait(120) for child in children] == [130, 130]
     finally:
         kill(children)
     (checkpoint,) = list_checkpoints(next(folder.stages_path.glob("train-*.partial")) / "checkpoints")[-1:]
     assert sound_manifest(checkpoint).ranks == 2
-    assert "stopped by SIGTERM" in (folder.path / "stderr-0.txt").read_text()
+    assert "stopped by SIGTERM" in (folder.path / f"stderr-{told}.txt").read_text()
     assert proof.attempt(folder, 2)
     assert [event["step"] for event in folder.events() if event["kind"] == "resume"] == [sound_step(checkpoint)]
     digests, _, _ = batches_of(proof.recipe, inputs)

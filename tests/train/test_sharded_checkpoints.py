@@ -109,7 +109,7 @@ def save_on_two(folder: Path, ranks: Ranks, mesh: Any) -> None:
     Recorder(folder / "fsdp", ranks).checkpoints.save(1, tensors, {}, wait=True)
     plain = full(5.0)  # as under plain data parallelism: each rank writes a part of what all hold
     Recorder(folder / "replicated", ranks).checkpoints.save(1, plain, {}, wait=True)
-    hear_of_rank_zero(ranks)
+    hear_of_one_rank(ranks)
 
 
 def fail_on_rank_one(recorder: Recorder, ranks: Ranks, mesh: Any) -> None:
@@ -129,10 +129,10 @@ def fail_on_rank_one(recorder: Recorder, ranks: Ranks, mesh: Any) -> None:
     assert [path.name for path in list_checkpoints(recorder.checkpoints.folder)] == ["step-000000001", "step-000000002"]
 
 
-def hear_of_rank_zero(ranks: Ranks) -> None:
+def hear_of_one_rank(ranks: Ranks) -> None:
     """One rank's clock and one rank's signal decide, and all act at the same step."""
     moments = Moments(ranks, 1e-9 if ranks.leads else 1e9)
-    answers = [moments.ask(step, leave=ranks.leads and step == 3) for step in range(1, 5)]
+    answers = [moments.ask(step, leave=not ranks.leads and step == 3) for step in range(1, 5)]
     assert answers == [(False, False), (True, False), (True, False), (True, True)]
     moments.close()
 

@@ -1,4 +1,4 @@
-"""When to checkpoint and when to leave: rank 0's clock and signals, heard by all ranks at the same step."""
+"""When to checkpoint and when to leave: rank 0's clock and any rank's signals, heard by all ranks at the same step."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from seedbed.train.parallel import Ranks
 
 
 class Moments:
-    """Asked once a step on every rank. Alone the answer is for this step; with others it is rank 0's word of the step before."""
+    """Asked once a step on every rank. Alone the answer is for this step; with others it is what was said at the step before."""
 
     def __init__(
         self, ranks: Ranks, seconds: float, every_steps: int | None = None, clock: Callable[[], float] = time.monotonic
@@ -24,7 +24,7 @@ class Moments:
 
     def ask(self, step: int, leave: bool) -> tuple[bool, bool]:
         """Whether to save after `step` steps, and whether to leave; `leave` is what this rank heard of signals."""
-        save = self.clock() - self._last > self.seconds
+        save = self.ranks.leads and self.clock() - self._last > self.seconds
         if self._group is not None:
             save, leave = self._of_the_step_before(save, leave)
         if self.every_steps:
@@ -36,7 +36,8 @@ class Moments:
     def _of_the_step_before(self, save: bool, leave: bool) -> tuple[bool, bool]:
         heard = self.close()
         self._word = torch.tensor([save, leave], dtype=torch.uint8)
-        self._under_way = torch.distributed.broadcast(self._word, src=0, group=self._group, async_op=True)
+        most = torch.distributed.ReduceOp.MAX
+        self._under_way = torch.distributed.all_reduce(self._word, most, group=self._group, async_op=True)
         return heard
 
     def close(self) -> tuple[bool, bool]:
