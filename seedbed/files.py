@@ -50,11 +50,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "delete it and run the same command again") -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SeedbedError(f"{path} is not valid JSON ({error}): delete it and run the same command again") from None
+        raise SeedbedError(f"{path} is not valid JSON ({error}): {remedy}") from None
 
 
 def publish_folder(partial: Path, final: Path) -> None:

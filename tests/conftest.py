@@ -89,7 +89,7 @@ def small_recipe(small_corpus: Path, small_settings: Callable[..., list[str]]) -
     """small_recipe({"train.steps": 5}) -> the recipe of such a run, on `small_corpus` or another path."""
 
     def make(changes: dict[str, Any] | None = None, corpus: Path | None = None) -> Recipe:
-        return load_recipe(settings=small_settings(changes), corpus=corpus or small_corpus)
+        return load_recipe(settings=small_settings(changes), corpus=[corpus or small_corpus])
 
     return make
 

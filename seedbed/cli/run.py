@@ -20,7 +20,8 @@ MinutesOption = Annotated[
 ]
 SizeOption = Annotated[str | None, typer.Option("--size", help="Matrix parameters, such as 1M, 20M or 1.3B.")]
 CorpusOption = Annotated[
-    str | None, typer.Option("--corpus", metavar="<path>", help="A file or folder of your own text.")
+    list[str] | None,
+    typer.Option("--corpus", metavar="<path>", help="A file or folder of your own text; repeat for more."),
 ]
 ParallelOption = Annotated[
     str | None, typer.Option("--parallel", help="How the ranks of torchrun share the model: auto, or fsdp=8,tp=2.")
@@ -87,7 +88,7 @@ def asked_for(
     settings: list[str] | None,
     minutes: float | None,
     size: str | None,
-    corpus: str | None,
+    corpus: list[str] | None,
 ) -> "tuple[Recipe, Path]":
     """The recipe and the run folder that a command line names; a folder alone means the recipe it was begun with."""
     from seedbed.errors import InputError
@@ -95,13 +96,13 @@ def asked_for(
     from seedbed.recipe import load_recipe
     from seedbed.recipe.layers import validate
 
-    if corpus == "":  # an unset variable of the shell; as a path it would be the present folder
+    if "" in (corpus or ()):  # an unset variable of the shell; as a path it would be the present folder
         raise InputError("--corpus: empty: give a file or a folder of text")
     if out is not None and (out / "request.json").is_file() and not any((recipe_name, settings, minutes, size, corpus)):
         request = out / "request.json"
         asked = read_json(request)
         return validate(asked, [(str(request), asked)]), out
-    recipe = load_recipe(recipe_name, settings or (), minutes, size, None if corpus is None else Path(corpus))
+    recipe = load_recipe(recipe_name, settings or (), minutes, size, [Path(path) for path in corpus or ()])
     return recipe, out or Path("runs") / recipe.name
 
 
@@ -115,7 +116,7 @@ def execute(last: str, asked: "tuple[Recipe, Path]", json: bool, execution: "Exe
     from seedbed.run.progress import make_progress
 
     recipe, path = asked
-    if (path / "run.json").is_file() and (path / "report.html").is_file():
+    if all((path / name).is_file() for name in ("run.json", "report.html", "receipt.json")):
         folder = RunFolder.for_recipe(path, recipe)
         if outputs_up_to(folder, recipe, last) is not None:
             show_finished(folder, json, fresh=False)

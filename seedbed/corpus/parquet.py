@@ -91,8 +91,10 @@ def parquet_columns(schema: Any, place: Place) -> list[str]:
 
     name = place.source.text_field
     if name not in schema.names:
+        likely = next((field.name for field in schema if is_string(field.type)), "NAME")
         raise InputError(
-            f"{place.location}: no column {name!r} (text_field): the columns are {', '.join(schema.names)}"
+            f"{place.location}: no column {name!r} among {', '.join(schema.names)}: name the one that holds text, as in "
+            f'--set \'corpus.sources=[{{path="{place.location}", text_field="{likely}"}}]\''
         )
     if not is_string(schema.field(name).type):
         kind = schema.field(name).type

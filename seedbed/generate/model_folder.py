@@ -5,11 +5,16 @@ from pathlib import Path
 from seedbed.errors import InputError
 from seedbed.files import read_json
 from seedbed.run.folder import RunFolder
+from seedbed.run.stages import check_files
 
 
 def find_decoder(path: Path) -> Path:
-    """`find_model`, of a model that can continue text. Raises InputError for an encoder."""
+    """`find_model`, of a model that can continue text. Raises InputError for an encoder, SeedbedError where a run's files differ
+    from its record (the weights are held against it when they are loaded).
+    """
     folder = find_model(path)
+    if (folder / "stage.json").is_file():
+        check_files(folder, ("config.json", "tokenizer.json"), "run `seedbed run` on the run again")
     if read_json(folder / "config.json").get("causal") is False:
         raise InputError(
             f"{path} holds an encoder, which fills masks and cannot continue text: see the samples in its report, "

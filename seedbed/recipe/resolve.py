@@ -5,7 +5,7 @@ that is still `None` and has a rule here is derived.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,20 @@ def load_recipe(
     settings: Iterable[str] = (),
     minutes: float | None = None,
     size: str | None = None,
-    corpus: Path | None = None,
+    corpus: Sequence[Path] = (),
 ) -> Recipe:
-    """The complete recipe for a preset's name or a TOML file (default: first-light) and the command line's dials."""
+    """The complete recipe for a preset's name or a TOML file (default: first-light) and the command line's dials.
+
+    The first file or folder of `corpus` gives the run its name.
+    """
     layers = read_layers(source or DEFAULT_PRESET)
-    if corpus is not None:
-        if not corpus.exists():
-            raise InputError(f"--corpus: {corpus} does not exist: give a file or a folder of text")
-        name = safe_name(corpus.resolve().name.split(".")[0], "corpus")
-        layers.append(("--corpus", {"name": name, "corpus": {"sources": [str(corpus.resolve())]}}))
+    for path in corpus:
+        if not path.exists():
+            raise InputError(f"--corpus: {path} does not exist: give a file or a folder of text")
+    if corpus:
+        name = safe_name(corpus[0].resolve().name.split(".")[0], "corpus")
+        sources = [str(path.resolve()) for path in corpus]
+        layers.append(("--corpus", {"name": name, "corpus": {"sources": sources}}))
     if minutes is not None:
         layers.append(("--minutes", {"train": {"minutes": minutes}}))
     if size is not None:

@@ -13,7 +13,9 @@ def outcome(stage: str, summary: dict[str, Any]) -> str:
 
 
 def collected(summary: dict[str, Any]) -> str:
-    found = f"{counted(summary['documents'])} documents, {byte_size(summary['bytes'])}"
+    found = (
+        f"{counted(summary['documents'])} document{'s' * (summary['documents'] != 1)}, {byte_size(summary['bytes'])}"
+    )
     if not summary["quarantined"]:
         return found
     rules: dict[str, int] = {}

@@ -243,11 +243,12 @@ def check_losses(folder: RunFolder, train: Finished) -> Iterator[str]:
 
 def check_receipt(folder: RunFolder, stages: dict[str, Finished]) -> Iterator[str]:
     """What the receipt says was made is what is there."""
-    claimed = read_json(folder.receipt_path)["hashes"]
+    anew = f"`seedbed report {folder.path}` writes it anew"
+    claimed = read_json(folder.receipt_path, anew)["hashes"]
     found = {"recipe": sha256_file(folder.recipe_path)}
     found |= {name: stages[stage].record["digest"] for name, stage in (("data", "curate"), ("tokens", "tokenize"))}
     for name, stage, file in (("tokenizer", "tokenizer", "tokenizer.json"), ("weights", "train", "model.safetensors")):
         found[name] = stages[stage].record["files"][file]["sha256"]
     for name, value in found.items():
         if claimed.get(name) != value:
-            yield f"{folder.receipt_path}: {name} is another than the run holds: `seedbed report {folder.path}` writes it anew"
+            yield f"{folder.receipt_path}: {name} is another than the run holds: {anew}"

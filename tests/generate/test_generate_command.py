@@ -79,3 +79,23 @@ def test_damaged_weights(
     assert call([str(folder if alone else finished_run.path)], monkeypatch) == 1
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and str(weights if not alone else folder) in line and "damaged" in line
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "deleted"])
+def test_a_damaged_file_of_a_run_is_named_with_what_to_do(
+    finished_run: RunFolder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    damage: str,
+) -> None:
+    file = finished_run.stage_path("train") / name
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:100])
+    else:
+        file.unlink()
+    assert call([str(finished_run.path)], monkeypatch) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and str(file) in line
+    assert f"delete {file.parent} and run `seedbed run` on the run again" in line

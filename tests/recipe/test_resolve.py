@@ -93,9 +93,11 @@ def test_an_imported_tokenizer_brings_its_own_vocabulary() -> None:
 
 def test_the_corpus_dial_replaces_sources_and_names_the_run(tmp_path: Path) -> None:
     (tmp_path / "größe & more.v2.txt").write_text("x")
-    recipe = load_recipe(corpus=tmp_path / "größe & more.v2.txt")
+    (tmp_path / "notes").mkdir()
+    recipe = load_recipe(corpus=[tmp_path / "größe & more.v2.txt", tmp_path / "notes"])
     assert recipe.name == "gr--e---more"
-    assert [source.path for source in recipe.corpus.sources] == [str(tmp_path / "größe & more.v2.txt")]
+    sources = [str(tmp_path / "größe & more.v2.txt"), str(tmp_path / "notes")]
+    assert [source.path for source in recipe.corpus.sources] == sources
 
 
 WRONG = {
@@ -168,7 +170,7 @@ def test_a_wrong_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'first-light'"):
         load_recipe("first-ligth")
     with pytest.raises(InputError, match="does not exist"):
-        load_recipe(corpus=tmp_path / "absent")
+        load_recipe(corpus=[tmp_path / "absent"])
 
 
 @given(st.text(max_size=60))
