@@ -33,7 +33,7 @@ from seedbed.train.looks import Looks
 from seedbed.train.measure import choose_device, model_config, open_data
 from seedbed.train.meters import Advance, Meters, load_meters
 from seedbed.train.norms import Norms
-from seedbed.train.parallel import Ranks, join_ranks
+from seedbed.train.parallel import Ranks, join_ranks, lost_ranks
 from seedbed.train.sharded_engine import engine_class
 from seedbed.train.stages import STAGES
 from seedbed.train.store import live_weights, save_model
@@ -285,9 +285,10 @@ class Training:
 
 
 def run_train(context: StageContext) -> dict[str, Any]:
-    training = Training(context, join_ranks())
-    training.run()
-    merged = training.spread_weights()
+    with lost_ranks():
+        training = Training(context, join_ranks())
+        training.run()
+        merged = training.spread_weights()
     if not training.ranks.leads:
         return {}
     engine, history = training.engine, training.history

@@ -4,6 +4,9 @@
 """
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +15,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from seedbed.errors import InputError
+from seedbed.errors import InputError, SeedbedError
+
+BROKEN = re.compile(r"Connection \w+( by peer)?|[Tt]imed out[^.\n]*|remote process exited")
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,22 @@ def join_ranks() -> Ranks:
         else:
             dist.init_process_group(backend, timeout=patience)
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+@contextmanager
+def lost_ranks() -> Iterator[None]:
+    """Around work with other ranks: a broken connection to one of them ends it in one line."""
+    try:
+        yield
+    except RuntimeError as error:  # torch's, of NCCL and its stores, are of this type; gloo's have no type of their own
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        found = BROKEN.search(str(error))
+        why = found[0] if found else next(iter(str(error).splitlines()), "")
+        raise SeedbedError(
+            f"the connection to another rank broke ({why}), whose own message says more: "
+            "run the same command again to go on from the last checkpoint"
+        ) from None
 
 
 def sum_gradients(model: nn.Module, ranks: Ranks) -> None:
