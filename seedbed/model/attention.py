@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seedbed.model.block_attention import block_attend, suits_blocks
 from seedbed.model.config import TransformerConfig
@@ -18,6 +19,9 @@ from seedbed.model.rope import rotate
 # Encoders on a CPU: below this many keys a plain softmax, which the compiler fuses, beats flash attention, whose backward pass
 # was reported at 12% of peak there. The limit itself was not tuned.
 PLAIN_ATTENTION_KEYS = 512
+# Not cuDNN's, which GPUs of compute capability 9.0 prefer: with a mask and 64 keys beyond a multiple of 128 its backward pass may
+# give NaN (pytorch/pytorch#196678, torch 2.11 and later).
+MASKED_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class LayerCache:
@@ -109,8 +113,11 @@ class Attention(nn.Module):
 
 
 def project(x_BTD: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
-    """Each linear of the same input. On a CPU in one product: x is read once, and its gradient written once."""
-    if x_BTD.device.type != "cpu" or type(linears[0].weight) is not nn.Parameter or linears[0].bias is not None:
+    """Each linear of the same input, in one product: x is read once, and its gradient written once. Not for single tokens,
+    where putting the weights together costs more than the products.
+    """
+    first, tokens = linears[0], x_BTD.shape[1]
+    if tokens == 1 or type(first) is not nn.Linear or type(first.weight) is not nn.Parameter or first.bias is not None:
         return tuple(linear(x_BTD) for linear in linears)
     weights = [linear.weight for linear in linears]
     return F.linear(x_BTD, torch.cat(weights)).split([len(weight) for weight in weights], dim=-1)
@@ -133,6 +140,10 @@ def attend(
     plain = causal and T == S and documents_BS is None and (not window or window >= S)
     if not plain and (window or documents_BS is not None) and suits_flex(q_BHTK, k_BGSK):
         return flex_attend(q_BHTK, k_BGSK, v_BGSK, causal, window, documents_BS)
+    if plain and q_BHTK.device.type != "cpu":  # whose kernels read shared keys and values where they are
+        return F.scaled_dot_product_attention(
+            q_BHTK, k_BGSK, v_BGSK, is_causal=True, enable_gqa=q_BHTK.shape[1] != k_BGSK.shape[1]
+        )
     if q_BHTK.shape[1] != k_BGSK.shape[1]:
         groups = q_BHTK.shape[1] // k_BGSK.shape[1]
         k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
@@ -143,7 +154,10 @@ def attend(
         if plain:
             return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)
         blocked = blocked_keys(T, S, q_BHTK.device, causal, window, documents_BS)
-        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, None if blocked is None else ~blocked)
+        if blocked is None:
+            return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK)
+        with sdpa_kernel(MASKED_KERNELS):
+            return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, ~blocked)
     scores = q_BHTK @ (k_BGSK * (1 / math.sqrt(q_BHTK.shape[3]))).transpose(2, 3)
     blocked = blocked_keys(T, S, q_BHTK.device, causal, window, documents_BS)
     if blocked is not None:

@@ -123,7 +123,7 @@ class Router(nn.Module):
                 gates_NK = gates_NK / (gates_NK.sum(1, keepdim=True) + 1e-20)
             gates_NK = gates_NK * experts.routed_scale
             if self.training:
-                self.load_E += count_choices(chosen_NK, experts.num_experts)
+                self.load_E.add_(count_choices(chosen_NK, experts.num_experts))
                 if experts.balance == "loss" or experts.z_loss_weight:
                     loss = self.auxiliary_loss(logits_BTE, scores_BTE, chosen_NK)
                     gates_NK = AddGradient.apply(gates_NK, loss, self.loss_scale)

@@ -46,7 +46,13 @@ class Layer(nn.Module):
         positions: Positions,
         value_embedding_BTE: Tensor | None = None,
         cache: LayerCache | LatentCache | None = None,
+        mixed_in: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> Tensor:
+        """`mixed_in` (a, b, x0_BTD): the layer's input is a x + b x0. Done here, a compiled layer does it with its first norm."""
+        if mixed_in is not None:
+            scale, input_scale, x0_BTD = mixed_in
+            x_BTD = scale * x_BTD + input_scale * x0_BTD
+
         def attention(x_BTD: Tensor) -> Tensor:
             return self.attention(x_BTD, positions, value_embedding_BTE, cache)
 

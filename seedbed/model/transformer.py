@@ -181,10 +181,10 @@ class Transformer(nn.Module):
         start = cache.length if cache else 0
         here = slice(start, start + x_BTD.shape[1]) if positions_T is None else positions_T
         positions = Positions(self.cos_TK[here], self.sin_TK[here], start, documents_BT)
+        x0_BTD = x0_BTD.view_as(x0_BTD)  # a tensor of its own: a layer given one twice would be compiled for that alone
         for i in self.present:
-            if self.config.residual_scalars:
-                x_BTD = self.residual_scale[i] * x_BTD + self.input_scale[i] * x0_BTD
-            x_BTD = self.layers[i](x_BTD, positions, values.get(i), cache.layers[i] if cache else None)
+            mixed_in = (self.residual_scale[i], self.input_scale[i], x0_BTD) if self.config.residual_scalars else None
+            x_BTD = self.layers[i](x_BTD, positions, values.get(i), cache.layers[i] if cache else None, mixed_in)
         return x_BTD
 
     def cap(self, logits: Tensor) -> Tensor:

@@ -30,6 +30,10 @@ class Batch:
     sources_B: Tensor | None = None
 
     def to(self, device: str | torch.device) -> "Batch":
-        """The same rows on `device`."""
-        moved = (None if t is None else t.to(device, non_blocking=True) for t in vars(self).values())
-        return Batch(*moved)  # type: ignore[arg-type]
+        """The same rows on `device`. A GPU copies them from pinned memory, for otherwise the CPU would wait until it does."""
+        pinned = torch.device(device).type == "cuda"
+
+        def moved(t: Tensor) -> Tensor:
+            return (t.pin_memory() if pinned and t.device.type == "cpu" else t).to(device, non_blocking=True)
+
+        return Batch(*(None if t is None else moved(t) for t in vars(self).values()))  # type: ignore[arg-type]

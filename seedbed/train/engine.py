@@ -24,6 +24,7 @@ from seedbed.train.host_memory import keep_freed_memory
 from seedbed.train.optimizers import Optimizer
 from seedbed.train.parallel import Ranks, gather_rows, sum_gradients, sum_scalars
 from seedbed.train.recompute import recompute_layers
+from seedbed.train.row_tables import RowTable, touched_masks, use_row_tables
 from seedbed.train.source_losses import SourceLosses
 
 if TYPE_CHECKING:  # a GPU machine may have torch and NumPy alone (bench/gpu_train.py)
@@ -90,6 +91,8 @@ class Engine:
         model.loss_chunk_tokens = loss_chunk(self.config, execution)
         if execution.precision == "float8":
             use_float8(model)
+        if execution.device == "cuda":
+            use_row_tables(model)
         recompute_layers(model.layers, execution.recompute)
         self.hidden = model.hidden
         if execution.compile:
@@ -102,7 +105,8 @@ class Engine:
         else:
             for layer in model.layers:
                 layer.compile(dynamic=False)
-        if self.execution.device == "cuda":  # one pass over the logits where eager takes five; CPUs have `HeadLoss`
+        # one pass over the logits where eager takes five. CPUs have `HeadLoss`; an encoder's asked rows differ in number
+        if self.execution.device == "cuda" and self.config.causal:
             model.own_losses = torch.compile(model.own_losses, dynamic=False)  # type: ignore[method-assign]
 
     def restart(self, steps: int) -> None:
@@ -180,6 +184,8 @@ class Engine:
     def reduce(self, totals: Tensor) -> Tensor:
         """Sum gradients and losses over the ranks; the losses [2] and the gradient norm in one tensor, alike on all."""
         sum_gradients(self.model, self.ranks)
+        for table, mask_V in touched_masks([m for m in self.model.modules() if isinstance(m, RowTable)]):
+            table.weight.touched = mask_V  # type: ignore[attr-defined]
         # the norm is of the summed gradients, equal on all ranks; summed with the losses, the ranks agree to the last bit
         norm = norm_of(gradient_values(self.model)) / self.ranks.world
         return sum_scalars(torch.cat((totals, norm[None])), self.ranks)

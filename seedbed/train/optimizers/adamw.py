@@ -97,10 +97,10 @@ class RowAdamW:
 def touched_rows(gradient: Tensor, noted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Rows [n] of a table's gradient that the batch touched, ascending, and their float32 gradients [n, D].
 
-    `noted`: the rows, where whoever looked them up kept count (train/parallel/tables.py).
+    `noted`: 1 for each of those rows, where whoever looked them up kept count (train/row_tables.py).
     """
     if gradient.is_sparse:
         gradient = gradient.coalesce()
         return gradient.indices()[0], gradient.values().float()
-    rows = gradient.ne(0).any(dim=1).nonzero()[:, 0] if noted is None else noted
+    rows = (gradient.ne(0).any(dim=1) if noted is None else noted).nonzero()[:, 0]
     return rows, gradient.index_select(0, rows).float()

@@ -3,26 +3,22 @@
 `RowAdamW` counts touches; a row whose gradient happens to be all zero was touched nevertheless.
 """
 
-import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 from seedbed.model.transformer import Transformer
+from seedbed.train.row_tables import RowTable, touched_masks
 
 
-class Table(nn.Embedding):
-    """An embedding with a dense gradient that remembers the rows looked up since it was last asked."""
-
-    touched_V: Tensor | None = None
+class Table(RowTable):
+    """An embedding with a dense gradient, which autograd adds: weights that are spread have hooks that wait for it."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         seen = tokens.to_local() if isinstance(tokens, DTensor) else tokens
         if self.training:
-            if self.touched_V is None or self.touched_V.device != seen.device:
-                self.touched_V = torch.zeros(self.num_embeddings, dtype=torch.uint8, device=seen.device)
-            self.touched_V[seen.flatten()] = 1
+            self.note(seen)
         return F.embedding(tokens, self.weight)
 
 
@@ -35,17 +31,9 @@ def make_dense(model: Transformer) -> None:
 
 
 def share_touched(model: nn.Module, group: dist.ProcessGroup) -> None:
-    """Leave in each table's weight, as `touched`, the numbers of this rank's rows that any rank of `group` looked up."""
-    tables = [module for module in model.modules() if isinstance(module, Table)]
-    if not tables:
-        return
-    masks = [table.touched_V for table in tables]
-    assert all(mask is not None for mask in masks), "every table is looked up in every step"
-    flat = torch.cat(masks)  # type: ignore[arg-type]
-    dist.all_reduce(flat, dist.ReduceOp.MAX, group=group)
-    for table, mask_V in zip(tables, flat.split([t.num_embeddings for t in tables]), strict=True):
-        table.weight.touched = local_rows(mask_V, table.weight).nonzero()[:, 0]  # type: ignore[attr-defined]
-        table.touched_V = None
+    """Leave in each table's weight, as `touched`, which of this rank's rows any rank of `group` looked up."""
+    for table, mask_V in touched_masks([m for m in model.modules() if isinstance(m, Table)], group):
+        table.weight.touched = local_rows(mask_V, table.weight)  # type: ignore[attr-defined]
 
 
 def local_rows(whole_V: Tensor, weight: Tensor) -> Tensor:
