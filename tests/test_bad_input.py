@@ -21,7 +21,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_settings: Callable[..., list[str]]
 ) -> Command:
     """command(corpus, out, {"train.steps": 3}, more arguments...) -> status and what came on stderr after the progress."""
-    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr("seedbed.train.trials.MEASURED_SECONDS", 0.0)
 
     def run(corpus: Path | None, out: Path, changes: dict | None = None, *arguments: str) -> tuple[int, str]:
         given = ["seedbed", "run", "--out", str(out)] + (["--corpus", str(corpus)] if corpus else [])

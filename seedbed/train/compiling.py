@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -30,9 +30,10 @@ def compiling_pays(wanted: str, config: TransformerConfig, execution: Execution,
 
 
 def has_compiler(device: str) -> bool:
-    """Whether torch.compile can work here: Triton for CUDA, a C++ compiler for the CPU."""
+    """Whether torch.compile can work here: a C++ compiler for the CPU; Triton for CUDA, and the C compiler it launches with."""
     if device == "cuda":
-        return sys.platform == "linux"
+        compilers = (os.environ.get("CC", "cc"), "gcc", "clang")
+        return find_spec("triton") is not None and any(map(shutil.which, compilers))
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 

@@ -6,7 +6,6 @@ recipe takes the same number of steps; it is written into the run's recipe, whic
 
 import math
 import os
-import statistics
 import time
 from dataclasses import replace
 from typing import Any
@@ -30,18 +29,17 @@ from seedbed.tokens.tokenizer import Tokenizer
 from seedbed.tokens.vocabulary import SMALLEST
 from seedbed.train.compiling import compiling_pays, remember_compiled
 from seedbed.train.data import TrainingData
-from seedbed.train.engine import Engine
-from seedbed.train.execution import Execution, lighter
+from seedbed.train.execution import FULL_MICRO_BATCH_TOKENS, Execution
 from seedbed.train.float8 import has_float8
 from seedbed.train.host_fit import fitting_rows
 from seedbed.train.model_parts import attention_parts, experts_config, latent_config
 from seedbed.train.objectives import make_objective
-from seedbed.train.parallel import Ranks
 from seedbed.train.recompute import Recompute
+from seedbed.train.trials import Trials
 
-WARM_STEPS = 3
 HOST_MEMORY_BYTES = 4e9  # what a rank on a CPU may plan with: such ranks are for tests, several on one machine
-MEASURED_SECONDS = 2.0
+# Where the search for a GPU's micro-batch begins: its products gain nothing beyond, and each try that does not fit costs a model.
+MOST_MICRO_BATCH_TOKENS = 4 * FULL_MICRO_BATCH_TOKENS
 # Allowance for validation, samples, checkpoints and imports: with 5% a quiet run of 150 s ended 3.7% late, one of 300 s 0.5%
 # (bench/train_text.py mix30). The report shows what they took.
 RESERVED_FRACTION = 0.08
@@ -128,8 +126,8 @@ def measure(
     remaining = horizon_seconds(recipe, config, eager) - counting - (time.monotonic() - started)
     if compiling_pays(train.compile, config, base, remaining):
         precision = trials.best[1].precision if trials.best else base.precision
-        trials.attempt(replace(base, precision=precision, compile=True))
-        remember_compiled(config, base)
+        if trials.attempt_compiled(replace(base, precision=precision, compile=True)):
+            remember_compiled(config, base)
     assert trials.best is not None
     step_seconds, execution, engine = trials.best
     spent = counting + time.monotonic() - started
@@ -144,7 +142,7 @@ def measure(
             f"training ends after {train.max_epochs:g} (train.max_epochs; more text would use the time better)",
         )
         steps = int(most)
-    context.state["engine"] = engine
+    context.state["engine"] = engine  # None: of the candidates on a GPU only the last is kept
     return {
         "device": device,
         "precision": execution.precision,
@@ -169,27 +167,17 @@ def little_left(minutes: float, counting: float, spent: float, steps: int) -> st
     )
 
 
-class Trials:
-    """The candidates that were tried, and the fastest: seconds a step, how it is executed, its engine."""
-
-    def __init__(self, context: StageContext, config: TransformerConfig, data: TrainingData) -> None:
-        self.context, self.config, self.data = context, config, data
-        self.tried: list[dict[str, Any]] = []
-        self.best: tuple[float, Execution, Engine] | None = None
-
-    def attempt(self, execution: Execution) -> None:
-        self.context.progress(len(self.tried), 3, "candidates")
-        engine, entry = time_candidate(self.context, self.config, execution, self.data)
-        self.tried.append(entry)
-        if self.best is None or entry["step_seconds"] < self.best[0]:
-            self.best = (entry["step_seconds"], entry_execution(execution, entry), engine)
-
-
 def first_rows(recipe: Recipe, config: TransformerConfig, device: str, batch_rows: int) -> int:
-    """Rows of the micro-batch to begin with: the recipe's, else the batch's; on a CPU no more than its memory holds."""
+    """Rows of the micro-batch to begin with: the recipe's, else the batch's, of which a GPU takes no more than fill it amply and
+    a CPU no more than its memory holds.
+    """
     train = recipe.train
     rows = train.micro_batch_rows or batch_rows
     if device != "cpu":
+        while (
+            train.micro_batch_rows is None and rows % 2 == 0 and rows // 2 * config.context >= MOST_MICRO_BATCH_TOKENS
+        ):
+            rows //= 2
         return rows
     free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
     fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_bytes)
@@ -253,48 +241,6 @@ def choose_precisions(wanted: str, device: str) -> list[str]:
     if device == "cuda":
         return ["bfloat16"]
     return ["float32", "bfloat16"] if "bfloat16" in accelerated_dtypes() else ["float32"]
-
-
-def time_candidate(
-    context: StageContext, config: TransformerConfig, execution: Execution, data: TrainingData
-) -> tuple[Engine, dict[str, Any]]:
-    """An engine for `execution`, made `lighter` until it fits, and the median of its step times after warming up."""
-    recipe = context.recipe
-    while True:
-        try:
-            started = time.monotonic()
-            engine = Engine(config, recipe.train, 10**6, recipe.seed, execution, data, Ranks())
-            engine.step(0)
-            first_step = time.monotonic() - started
-            break
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            smaller = lighter(execution, config.context, recipe.train.recompute == "auto")
-            if smaller is None:
-                raise SeedbedError(
-                    "model.size: the model does not fit this GPU's memory: choose a smaller one"
-                ) from None
-            execution = smaller
-    times: list[float] = []
-    step = max(1, data.loader.plan.warmup_steps)  # the batch at its full size
-    while len(times) < WARM_STEPS + 3 or sum(times[WARM_STEPS:]) < MEASURED_SECONDS:
-        context.check_stop()
-        begin = time.perf_counter()
-        engine.step(step)
-        times.append(time.perf_counter() - begin)
-        step += 1
-    return engine, {
-        "precision": execution.precision,
-        "compile": execution.compile,
-        "micro_batch_rows": execution.micro_batch_rows,
-        "recompute": execution.recompute,
-        "first_step_seconds": round(first_step, 2),
-        "step_seconds": round(statistics.median(times[WARM_STEPS:]), 5),
-    }
-
-
-def entry_execution(execution: Execution, entry: dict[str, Any]) -> Execution:
-    return replace(execution, micro_batch_rows=entry["micro_batch_rows"], recompute=entry["recompute"])
 
 
 def horizon_seconds(recipe: Recipe, config: TransformerConfig, step_seconds: float | None) -> float:

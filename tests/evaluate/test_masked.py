@@ -131,7 +131,7 @@ def test_an_encoder_goes_from_text_to_report_and_writes_no_text(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr("seedbed.train.trials.MEASURED_SECONDS", 0.0)
     fields = {"model.architecture": "bert", "model.ngram_rows": 0, "model.prior_order": 0, "train.objective": "masked"}
     fields |= {"train.mask_whole_words": True, "train.optimizer": "adamw", "train.validate_every_fraction": 0.5}
     folder = run_pipeline(small_recipe({**fields, "model.heads": 2}), tmp_path / "run", lambda event: None)

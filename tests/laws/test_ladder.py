@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import seedbed.train.measure
+import seedbed.train.trials
 from seedbed.errors import InputError
 from seedbed.laws import read_points
 from seedbed.laws.ladder import ladder_names, load_ladder, rungs
@@ -86,7 +86,7 @@ def run_small(path: Path, out: Path, events: list[dict[str, Any]]) -> list[dict[
 
 
 def test_runs_go_through_the_trainer_once(tmp_path: Path, small_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seedbed.train.measure, "MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(seedbed.train.trials, "MEASURED_SECONDS", 0.0)
     path = write_ladder(tmp_path, small_corpus, ["20k"], ["1024"])
     events: list[dict[str, Any]] = []
     points = run_small(path, tmp_path / "out", events)

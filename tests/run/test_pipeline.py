@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr("seedbed.train.trials.MEASURED_SECONDS", 0.0)
 
 
 def go(recipe: Recipe, out: Path, stop_at: int | None = None) -> list[str]:
@@ -145,10 +145,10 @@ def test_a_run_cut_at_any_event_ends_the_same(small_recipe: MakeRecipe, tmp_path
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-import seedbed.train.measure
+import seedbed.train.trials
 from seedbed.recipe.schema import Recipe
 from seedbed.run.pipeline import run_pipeline
-seedbed.train.measure.MEASURED_SECONDS = 0.0
+seedbed.train.trials.MEASURED_SECONDS = 0.0
 wanted, stage, kind = int(sys.argv[3]), sys.argv[4], sys.argv[5]
 seen = 0
 def listener(event):

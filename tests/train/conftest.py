@@ -12,7 +12,7 @@ from seedbed.run.stages import load_output
 
 @pytest.fixture(autouse=True)
 def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr("seedbed.train.trials.MEASURED_SECONDS", 0.0)
 
 
 @pytest.fixture

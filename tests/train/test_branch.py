@@ -22,7 +22,7 @@ LONG = {"train.steps": 12, "train.decay_from_step": 8, "train.keep_every_steps":
 
 @pytest.fixture(autouse=True)
 def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.train.measure.MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr("seedbed.train.trials.MEASURED_SECONDS", 0.0)
 
 
 @pytest.fixture
