@@ -1,10 +1,10 @@
-"""What a machine is measured with: a candidate that runs out of memory leaves nothing behind, one that cannot be compiled is left."""
+"""A candidate that runs out of memory leaves nothing behind; one that cannot be compiled is left."""
 
 import gc
 import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -21,7 +21,8 @@ CONFIG = seedbed_config(TransformerConfig(64, 2, 32, 2, 2, 64, 4096))
 class Pretended:
     """An engine whose model fits with 4 rows at most, made of parts that refer to each other as a compiled model's do."""
 
-    alive: weakref.WeakSet["Pretended"] = weakref.WeakSet()
+    alive: ClassVar[weakref.WeakSet["Pretended"]] = weakref.WeakSet()
+    failed: bool
 
     def __init__(
         self, config: object, train: object, steps: int, seed: int, execution: Execution, *rest: object
