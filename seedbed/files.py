@@ -53,6 +53,10 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, remedy: str = "delete it and run the same command again") -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SeedbedError(
+            f"{path} is missing: delete the folder {path.parent} and run the same command again"
+        ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SeedbedError(f"{path} is not valid JSON ({error}): {remedy}") from None
 

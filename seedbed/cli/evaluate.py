@@ -20,10 +20,13 @@ def evaluate(
     from seedbed.evaluate.table import evaluation_text
     from seedbed.files import read_json
     from seedbed.run.folder import RunFolder
+    from seedbed.run.stages import check_json
 
     folder = RunFolder.existing(run)
     if on is None:
-        evaluation = read_json(folder.stage_path("evaluate") / "evaluation.json")
+        evaluated = folder.stage_path("evaluate")
+        check_json(evaluated)
+        evaluation = read_json(evaluated / "evaluation.json")
     else:
         from seedbed.evaluate.own_text import evaluate_file
 

@@ -20,7 +20,6 @@ from seedbed.corpus.rules.group import Check, Span
 from seedbed.corpus.store import UNREADABLE, damaged, document_parts, read_documents, read_table
 from seedbed.corpus.view import TextView
 from seedbed.errors import InputError
-from seedbed.recipe.schema import CurateConfig
 from seedbed.run.folder import RunFolder
 
 FACTS = ("title", "url", "origin", "licence", "opt_out", "date")
@@ -198,7 +197,7 @@ class Inspector:
         kept = decision["verdict"] == "kept"
         return Explanation(
             decision=decision,
-            checks=checks_of(decision, self.config),
+            checks=self.checks(at, decision),
             facts={name: document[name] for name in FACTS},
             metadata=json.loads(document["metadata"]),
             excerpt=(self.text(at) if kept else document["text"])[:EXCERPT_CHARACTERS],
@@ -206,6 +205,13 @@ class Inspector:
             partner=self.partner(at, decision["merged_into"]),
             merged=self.merged_into(decision["id"]) if kept else ([], 0),
         )
+
+    def checks(self, at: At, decision: dict[str, Any]) -> list[Check]:
+        found = judgements(self.config)
+        for column in (judgement.column for judgement in found):
+            if column not in decision:  # a bit of the file's own list of columns is another
+                raise damaged(self.decisions[at.shard], LookupError(f"no column {column}"))
+        return [judgement.check(decision[judgement.column]) for judgement in found]
 
     def places(self, at: At, document: dict[str, Any], rule: str) -> list[Place]:
         """The passages that steps marked, those first that made the deciding rule fire."""
@@ -285,7 +291,3 @@ def read_row(part: Path, row: int, columns: list[str] | None = None) -> dict[str
 def make_place(step: str, text: str, span: Span, decisive: bool) -> Place:
     before, after = text[max(0, span.start - CONTEXT_CHARACTERS) : span.start], text[span.end :][:CONTEXT_CHARACTERS]
     return Place(step, span.kind, span.start, before, text[span.start : span.end], after, span.replacement, decisive)
-
-
-def checks_of(decision: dict[str, Any], config: CurateConfig) -> list[Check]:
-    return [judgement.check(decision[judgement.column]) for judgement in judgements(config)]

@@ -23,6 +23,7 @@ from seedbed.corpus.yields import (
 from seedbed.files import read_json
 from seedbed.recipe.curation import CurateConfig
 from seedbed.run.folder import RunFolder
+from seedbed.run.stages import check_json
 
 GROUPS_SHOWN = 30
 
@@ -51,7 +52,9 @@ class Yields:
 def read_yields(run: Path) -> Yields:
     """Of a run folder whose curate stage is finished; tokens are counted where its tokenize stage is too."""
     folder = RunFolder.existing(run)
-    entries = read_json(folder.stage_path("curate") / "yields.json")
+    curated = folder.stage_path("curate")
+    check_json(curated)
+    entries = read_json(curated / "yields.json")
     tokenize = folder.stage_path("tokenize") if "tokenize" in folder.index() else None
     return make_yields(entries, folder.recipe().curate, count_tokens(tokenize))
 

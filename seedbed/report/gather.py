@@ -133,19 +133,28 @@ def read_examples(path: Path) -> Examples:
 
 def attach_excerpts(examples: Examples, folders: list[Path]) -> None:
     """Add `excerpt`, the first characters of the text as it was read, to each example that is found."""
-    import pyarrow.parquet as pq
+    from seedbed.corpus.store import UNREADABLE, damaged
 
     wanted = {row["id"]: row for row in [*examples.refused.values(), *examples.kept]}
     for folder in folders:
         for path in sorted(folder.glob("documents-*.parquet"))[:MAX_FILES_SEARCHED]:
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    ids = file.read_row_group(group, columns=["id"])["id"].to_pylist()
-                    at = [index for index, name in enumerate(ids) if name in wanted and "excerpt" not in wanted[name]]
-                    if at:
-                        texts = file.read_row_group(group, columns=["text"])["text"].take(at).to_pylist()
-                        for index, text in zip(at, texts, strict=True):
-                            wanted[ids[index]]["excerpt"] = excerpt(text)
+            try:
+                attach_excerpts_of(path, wanted)
+            except UNREADABLE as error:
+                raise damaged(path, error) from None
+
+
+def attach_excerpts_of(path: Path, wanted: dict[str, dict[str, Any]]) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["id"])["id"].to_pylist()
+            at = [index for index, name in enumerate(ids) if name in wanted and "excerpt" not in wanted[name]]
+            if at:
+                texts = file.read_row_group(group, columns=["text"])["text"].take(at).to_pylist()
+                for index, text in zip(at, texts, strict=True):
+                    wanted[ids[index]]["excerpt"] = excerpt(text)
 
 
 def excerpt(text: str) -> str:

@@ -15,6 +15,7 @@ from seedbed.run.cost import total_cost
 from seedbed.run.events import scores_of
 from seedbed.run.folder import RunFolder
 from seedbed.run.machine import describe, package_version
+from seedbed.run.stages import check_json
 
 LIBRARIES = ("seedbed", "torch", "numpy", "tokenizers", "gigatoken", "pyarrow", "safetensors", "pydantic")
 
@@ -230,6 +231,9 @@ def write_report(folder: RunFolder) -> None:
     from seedbed.report import gather, render
 
     recipe = folder.recipe()
+    for name in folder.index().values():
+        if (folder.stages_path / name / "stage.json").is_file():
+            check_json(folder.stages_path / name)
     receipt = build_receipt(folder, recipe)
     record = record_of(receipt, recipe, folder.events())
     if record is not None and receipt["finished"]:

@@ -195,6 +195,13 @@ def check_files(path: Path, names: Iterable[str] = (), remedy: str = "run the sa
             raise SeedbedError(f"{path / name} is damaged (its checksum differs): delete {path} and {remedy}")
 
 
+def check_json(path: Path) -> None:
+    """`check_files` of what readers of a finished stage take at its word: its JSON files and curves of losses."""
+    read = [name for name in read_json(path / "stage.json")["files"] if name.endswith((".json", "losses.npy"))]
+    if read:
+        check_files(path, read)
+
+
 def describe_file(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 

@@ -246,9 +246,11 @@ def check_receipt(folder: RunFolder, stages: dict[str, Finished]) -> Iterator[st
     anew = f"`seedbed report {folder.path}` writes it anew"
     claimed = read_json(folder.receipt_path, anew)["hashes"]
     found = {"recipe": sha256_file(folder.recipe_path)}
-    found |= {name: stages[stage].record["digest"] for name, stage in (("data", "curate"), ("tokens", "tokenize"))}
+    made = (("data", "curate"), ("tokens", "tokenize"))
+    found |= {name: stages[stage].record["digest"] for name, stage in made if stage in stages}
     for name, stage, file in (("tokenizer", "tokenizer", "tokenizer.json"), ("weights", "train", "model.safetensors")):
-        found[name] = stages[stage].record["files"][file]["sha256"]
+        if stage in stages:
+            found[name] = stages[stage].record["files"][file]["sha256"]
     for name, value in found.items():
         if claimed.get(name) != value:
             yield f"{folder.receipt_path}: {name} is another than the run holds: {anew}"

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from seedbed.corpus.executors.tasks import DEATHS_OF_A_TASK, LOOK_SECONDS, Task, do_task, too_many_deaths
@@ -17,6 +18,19 @@ class Inline:
     def run(self, function: str, tasks: Sequence[tuple[int, Task]], folder: Path) -> Iterator[int]:
         for number, task in tasks:
             yield do_task(function, number, task, folder)
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Processes that begin in here never hear Ctrl-C, not while they import either; this one hears it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def quiet_worker() -> None:
@@ -42,7 +56,9 @@ class Processes:
                 while waiting or in_hand:
                     while waiting and len(in_hand) < self.workers:
                         number, task = waiting.pop(0)
-                        in_hand[pool.submit(do_task, function, number, task, folder)] = (number, task)
+                        with interrupts_held_back():
+                            future = pool.submit(do_task, function, number, task, folder)
+                        in_hand[future] = (number, task)
                     done, _ = wait(in_hand, LOOK_SECONDS, FIRST_COMPLETED)
                     self.check_stop()
                     for future in done:

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 import textwrap
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from seedbed.corpus.executors import Execution, close_executors, run_tasks
+from seedbed.corpus.executors.local import interrupts_held_back
 from seedbed.corpus.executors.slurm import Slurm
 from seedbed.errors import InputError, Interrupted, SeedbedError
 from seedbed.files import write_json
@@ -220,3 +222,13 @@ def test_what_slurm_cannot_do_is_said(slurm: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="there is no sbatch"):
         Slurm(1, {}, lambda: None)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX signals")
+def test_ctrl_c_does_not_reach_a_worker_that_is_still_importing() -> None:
+    """It goes to the whole group of processes, and Python would die of it with a traceback on the user's terminal."""
+    asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with interrupts_held_back():
+        told = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert told.stdout == "True\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
