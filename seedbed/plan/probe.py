@@ -16,7 +16,7 @@ from typing import Any
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json, sha256_json, write_json
 from seedbed.recipe.schema import Recipe
-from seedbed.run.machine import cache_dir, describe
+from seedbed.run.machine import cache_dir, describe, free_memory_bytes
 
 WHOLE = 12  # layers
 DEPTHS = (4, 8)  # even: every second layer has value embeddings
@@ -78,16 +78,13 @@ def measure(recipe: Recipe) -> Probe:
 
 def rows_at_once(recipe: Recipe) -> int:
     """The micro-batch that a run would take on this processor (train/measure.py)."""
-    import psutil
-
     from seedbed.plan.shape import planned_config
     from seedbed.train.host_fit import fitting_rows
 
     config, train = planned_config(recipe), recipe.train
     assert train.batch_tokens
     rows = train.micro_batch_rows or train.batch_tokens // config.context
-    free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
-    fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_bytes)
+    fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_memory_bytes())
     return train.micro_batch_rows or fitting
 
 

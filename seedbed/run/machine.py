@@ -65,6 +65,20 @@ def describe() -> dict[str, Any]:
     }
 
 
+def free_memory_bytes() -> int:
+    """What this process may still take: of the machine, of its control group, and of its own limit (ulimit -v)."""
+    import psutil
+
+    free = min(psutil.virtual_memory().available, describe()["memory_bytes"])
+    if sys.platform.startswith("linux"):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            free = min(free, max(0, limit - psutil.Process().memory_info().vms))
+    return free
+
+
 def package_version(name: str) -> str | None:
     try:
         return metadata.version(name)

@@ -29,6 +29,7 @@ FULL = {
     getattr(errno, "EDQUOT", -1): "the quota of disk space is used up: free some, or have it raised,",
     errno.EFBIG: "a file would be larger than this shell or file system allows (ulimit -f): raise it",
 }
+NO_MEMORY = "can't allocate memory"  # what torch says of main memory, in an error without a type of its own
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # what NumPy says of a full disk, without a number
 SOUND = "sound outputs"  # in a process's state: the finished stages that it made or checked
 
@@ -167,6 +168,13 @@ def run_stage(
         number = errno.ENOSPC if error.errno is None and SHORT_WRITE.search(str(error)) else error.errno
         if number in FULL:
             raise SeedbedError(f"{folder.path}: {FULL[number]} and run the same command again") from None
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+            raise SeedbedError(
+                f"{stage.name}: there is no memory left: close other programs or raise the limit (ulimit -v) and run the same "
+                "command again, or choose a smaller model.size, or fewer --workers for the corpus"
+            ) from None
         raise
     events.emit("stage_end", stage.name, key=key, seconds=seconds, summary=summary)
     output = StageOutput(final, key, digest, summary)

@@ -4,6 +4,7 @@ Opening reads the manifest and compares the sizes of files, listed at once; a sh
 for, and only so many stay open at a time. What opening costs grows with the number of shards, not with their bytes.
 """
 
+import errno
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -217,7 +218,11 @@ class ShardReader:
         path = place.path(name, sha256, count * dtype.itemsize)
         try:
             array = map_array(path, dtype)
-        except (OSError, ValueError):
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError(f"{path} cannot be mapped") from None
+            raise place.damaged(name, f"cannot be read ({error.strerror})") from None
+        except ValueError:
             raise place.damaged(name, "cannot be read") from None
         if len(array) != count:
             raise place.damaged(name, f"has {len(array) * dtype.itemsize:,} bytes: it was cut after it was opened")

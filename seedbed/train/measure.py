@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import psutil
 import torch
 
 from seedbed.errors import InputError, SeedbedError
@@ -20,7 +19,7 @@ from seedbed.model.config import ARCHITECTURES, TransformerConfig
 from seedbed.plan.layout import fitting_work
 from seedbed.recipe.layout import AUTO, divisible, parse_layout
 from seedbed.recipe.schema import MOST_STEPS, Recipe
-from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, usable_cores
+from seedbed.run.machine import accelerated_dtypes, cache_dir, describe, free_memory_bytes, usable_cores
 from seedbed.run.receipt import code_sha256
 from seedbed.run.stages import StageContext
 from seedbed.tokens.batch_plan import BatchPlan
@@ -179,8 +178,7 @@ def first_rows(recipe: Recipe, config: TransformerConfig, device: str, batch_row
         ):
             rows //= 2
         return rows
-    free_bytes = min(psutil.virtual_memory().available, describe()["memory_bytes"])
-    fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_bytes)
+    fitting = fitting_rows(config, rows, train.optimizer, train.recompute == "full", free_memory_bytes())
     return train.micro_batch_rows or fitting
 
 

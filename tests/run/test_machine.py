@@ -1,8 +1,11 @@
 """What the machine says of itself, and the kept measurement of its peak."""
 
 import json
+import resource
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +53,18 @@ def test_version_1_limits(tmp_path: Path) -> None:
 
 def test_no_control_groups_are_no_limit(tmp_path: Path) -> None:
     assert machine.cgroup_limits(tmp_path, tmp_path / "absent") == (None, None)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no other system limits a process's address space")
+def test_free_memory_is_what_the_process_may_still_take() -> None:
+    free, used = machine.free_memory_bytes(), psutil.Process().memory_info().vms
+    assert 0 < free <= psutil.virtual_memory().total
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, before[1]))
+    try:
+        assert machine.free_memory_bytes() <= 2**30
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @given(st.text(max_size=80))

@@ -179,6 +179,21 @@ def test_a_file_or_folder_that_may_not_grow_is_one_line(bench: Bench, error: OSE
         bench.run(Stage("one", 1, (), lambda recipe: None, full))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+)
+def test_no_memory_is_one_line(bench: Bench, error: Exception) -> None:
+    def fail(context: StageContext) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(SeedbedError, match=r"^first: there is no memory left: .* run the same command again"):
+        bench.run(Stage("first", 1, (), lambda recipe: None, fail))
+
+
 def test_a_stop_is_heeded_before_a_stage_and_at_its_progress(bench: Bench) -> None:
     def stop() -> None:
         raise Interrupted("stopped by SIGTERM")

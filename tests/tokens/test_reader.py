@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,16 @@ def test_an_array_in_use_outlives_its_turn_among_the_open_files(
         assert shards.tokens[number][0] == number
     assert held.tolist() == [*MANY[0], 999]
     assert not held.flags.writeable
+
+
+def test_too_little_memory_is_no_damage(make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    shards = ShardReader(make_shards(MANY[:3]))
+    monkeypatch.setattr(reader_module, "map_array", refuse)
+    with pytest.raises(MemoryError):
+        shards.document_tokens(0)
 
 
 def test_sizes_of_ten_thousand_files_come_from_one_listing(
