@@ -196,8 +196,9 @@ def test_a_damaged_record_of_the_run(command: Command, small_corpus: Path, tmp_p
     (tmp_path / "run" / "report.html").unlink()
     status, line = command(small_corpus, tmp_path / "run")
     assert status in (1, 2) and name in line
-    path.write_bytes(whole)
+    path.unlink()
     assert command(small_corpus, tmp_path / "run")[0] == 0
+    assert path.read_bytes() == whole or name == "recipe.toml"  # whose folder's lists may be in another order
 
 
 def test_a_request_that_is_no_recipe(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,

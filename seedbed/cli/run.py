@@ -116,7 +116,7 @@ def execute(last: str, asked: "tuple[Recipe, Path]", json: bool, execution: "Exe
     from seedbed.run.progress import make_progress
 
     recipe, path = asked
-    if all((path / name).is_file() for name in ("run.json", "report.html", "receipt.json")):
+    if all((path / name).is_file() for name in ("recipe.toml", "run.json", "report.html", "receipt.json")):
         folder = RunFolder.for_recipe(path, recipe)
         if outputs_up_to(folder, recipe, last) is not None:
             show_finished(folder, json, fresh=False)

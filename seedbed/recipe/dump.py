@@ -60,10 +60,11 @@ def toml_key(key: str) -> str:
 
 
 def load_resolved(path: Path) -> Recipe:
-    """Read a recipe that `dump_recipe` wrote."""
+    """Read a recipe that `dump_recipe` wrote into a run's folder. Raises InputError where it is damaged."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a valid recipe ({error}): restore it or choose another --out folder") from None
-    check_keys(values, Recipe, str(path))
-    return validate(values, [(str(path), values)])
+        check_keys(values, Recipe, "in it")
+        return validate(values, [("in it", values)])
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, InputError) as error:
+        remedy = f"delete it and run `seedbed run --out {path.parent}`, which writes it anew"
+        raise InputError(f"{path}: not a valid recipe ({error}): {remedy}") from None

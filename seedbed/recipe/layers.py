@@ -213,6 +213,8 @@ EXPECTED = {  # pydantic's kinds of errors that speak of Python, in a recipe's w
 
 def in_words(kind: str, message: str) -> str:
     """What pydantic says of a value, for somebody who writes TOML."""
+    if kind == "missing":
+        return "is missing"
     word, _, rest = kind.partition("_")
     if word in EXPECTED and rest in ("type", "parsing", "parsing_size", "from_float", "number"):
         return f"expected {EXPECTED[word]}"

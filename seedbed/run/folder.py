@@ -1,5 +1,6 @@
 """The run folder: its recipe, its lock, and where each thing lies.
 
+RUN/request.json            the recipe as it was asked for
 RUN/recipe.toml             the complete recipe
 RUN/events.jsonl            everything that happened, append only
 RUN/stages/NAME-KEY/        one finished stage, with stage.json: key, inputs, files and their SHA-256, summary
@@ -33,6 +34,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe_path = path / "recipe.toml"
+        self.request_path = path / "request.json"
         self.events_path = path / "events.jsonl"
         self.stages_path = path / "stages"
         self.index_path = path / "run.json"
@@ -55,13 +57,10 @@ class RunFolder:
         folder = cls(path)
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file, and --out needs a folder: choose another --out")
-        if folder.recipe_path.is_file():
-            held = folder.recipe()
-            if held.name != recipe.name:
-                raise InputError(
-                    f"{path} holds a run of recipe {held.name!r}, not {recipe.name!r}: choose another --out folder"
-                )
-        elif path.is_dir() and any(not begun(item.name) for item in path.iterdir()):
+        held = folder.recipe_name()
+        if held not in (None, recipe.name):
+            raise InputError(f"{path} holds a run of recipe {held!r}, not {recipe.name!r}: choose another --out folder")
+        if held is None and path.is_dir() and any(not begun(item.name) for item in path.iterdir()):
             raise InputError(f"{path} is not empty and is not a run folder: choose another --out folder")
         try:
             folder.stages_path.mkdir(parents=True, exist_ok=True)
@@ -73,6 +72,13 @@ class RunFolder:
 
     def recipe(self) -> Recipe:
         return load_resolved(self.recipe_path)
+
+    def recipe_name(self) -> str | None:
+        """Of the run held here, from what was asked for where recipe.toml was lost; None where there is no run."""
+        if self.recipe_path.is_file():
+            return self.recipe().name
+        asked = read_json(self.request_path) if self.request_path.is_file() else None
+        return asked["name"] if isinstance(asked, dict) and isinstance(asked.get("name"), str) else None
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the complete recipe unless the file already says the same."""

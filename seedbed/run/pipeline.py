@@ -162,13 +162,12 @@ def check_beforehand(recipe: Recipe, out: Path, last: str) -> None:
 def check_request(folder: RunFolder, recipe: Recipe) -> None:
     """Keep beside the run what was asked for; the complete recipe follows when everything is measured."""
     check_mixture(recipe)
-    path = folder.path / "request.json"
+    path = folder.request_path
     asked = recipe.model_dump(mode="json")
-    if path.is_file() and read_json(path) == asked:
-        return
-    try:
-        write_json(path, asked)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out folder") from None
+    if not path.is_file() or read_json(path) != asked:
+        try:
+            write_json(path, asked)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out folder") from None
     if not folder.recipe_path.is_file():
         folder.write_recipe(recipe)

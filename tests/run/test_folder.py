@@ -55,8 +55,21 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", ["lock", "lock.holder", "request.json", ".request.json.12.partial", "stages"])
 def test_a_run_killed_before_it_wrote_its_recipe_can_be_repeated(tmp_path: Path, left: str) -> None:
-    (tmp_path / left).mkdir() if left == "stages" else (tmp_path / left).touch()
+    (tmp_path / left).mkdir() if left == "stages" else (tmp_path / left).write_text('{"name": "first-light"}')
     assert RunFolder.for_recipe(tmp_path, RECIPE).stages_path.is_dir()
+
+
+def test_a_run_whose_recipe_was_lost_is_known_by_what_was_asked_for(tmp_path: Path) -> None:
+    folder = RunFolder.for_recipe(tmp_path, RECIPE)
+    folder.request_path.write_text('{"name": "first-light"}')
+    folder.events_path.touch()
+    folder.recipe_path.write_text("name = ")
+    with pytest.raises(InputError, match=r"recipe\.toml: not a valid recipe .*: delete it and run `seedbed run --out"):
+        RunFolder.for_recipe(tmp_path, RECIPE)
+    folder.recipe_path.unlink()
+    RunFolder.for_recipe(tmp_path, RECIPE)
+    with pytest.raises(InputError, match="holds a run of recipe 'first-light', not 'other'"):
+        RunFolder.for_recipe(tmp_path, RECIPE.model_copy(update={"name": "other"}))
 
 
 def test_two_processes_cannot_hold_one_folder(tmp_path: Path) -> None:
