@@ -72,7 +72,7 @@ def make_plan(
     if plan["tokens"]:
         total = plan["parameters"]["total"]
         plan |= devices_outcome(chip, devices, choice.step_seconds, plan["steps"], plan["tokens"], total, question)
-        plan["loss"] = loss_outcome(plan["parameters"]["active"], plan["tokens"], law)
+        plan |= planned_loss(recipe, plan, law)
     return plan
 
 
@@ -99,8 +99,17 @@ def machine_plan(recipe: Recipe, law: str | None) -> Plan:
         plan["flops"] = plan["tokens"] * plan["flops_per_token"]
     if plan["tokens"]:
         plan |= machine_outcome(found.step_seconds, plan["steps"], plan["flops"], watts, known, recipe)
-        plan["loss"] = loss_outcome(plan["parameters"]["active"], plan["tokens"], law)
+        plan |= planned_loss(recipe, plan, law)
     return plan
+
+
+def planned_loss(recipe: Recipe, plan: Plan, law: str | None) -> Plan:
+    """The loss that a law says, or why none says it."""
+    if law is None and recipe.train.objective != "causal":
+        why = f"published laws are of next-token losses, and {recipe.train.objective!r} asks for others"
+        return {"loss": None, "loss_unknown": why}
+    found = loss_outcome(plan["parameters"]["active"], plan["tokens"], law)
+    return {"loss": found} if found else {"loss": None, "loss_unknown": "published laws begin far above this"}
 
 
 def shape_of_run(recipe: Recipe, config: TransformerConfig) -> Plan:
@@ -201,7 +210,7 @@ def outcome_lines(plan: Plan) -> list[str]:
         ]
     if plan.get("loss", 0) is None:
         lines.append(
-            "  loss          unknown: published laws begin far above this; give one of your own runs (--law, seedbed laws)"
+            f"  loss          unknown: {plan['loss_unknown']}; give one of your own runs (--law, seedbed laws)"
         )
     if loss := plan.get("loss"):
         lines.append(f"  loss          {interval(loss, lambda v: f'{v:.3f}')} {loss['unit']} ({loss['method']})")

@@ -194,10 +194,14 @@ class Proof:
         self.result.chains = len(chains)
 
     def on_other_ranks(self, ranks: int, layout: str) -> None:
-        """One chain that goes from one rank to `ranks` and back, twice."""
+        """One chain that goes from one rank to `ranks` and back, twice. One that ends on one rank, before its kill, says
+        nothing: another begins on `ranks`.
+        """
         chain = self.folder("ranks")
-        for number, layout_here in ((1, AUTO), (ranks, layout), (1, AUTO)):
-            if self.attempt(chain, number, Kill("step", self.training * self.draw.uniform(0.1, 0.3)), layout_here):
+        if self.attempt(chain, 1, self.early()):
+            chain = self.folder("ranks-2")
+        for number, layout_here in ((ranks, layout), (1, AUTO)):
+            if self.attempt(chain, number, self.early(), layout_here):
                 break
         if not chain.index():
             self.attempt(chain, ranks, None, layout)
@@ -221,6 +225,10 @@ class Proof:
             result.problems.append(
                 f"ranks: weights differ by {result.weight_difference:.2g} of their norm, more than {result.weight_tolerance:g}"
             )
+
+    def early(self) -> "Kill":
+        """Some time after an attempt's first step, which leaves something for the next."""
+        return Kill("step", self.training * self.draw.uniform(0.1, 0.3))
 
     def moment(self) -> "Kill":
         """One in five while the training starts up, the others at any place of its first third: most go on several times."""

@@ -46,6 +46,12 @@ def test_a_recipe_on_this_machine_is_measured() -> None:
     assert "measured on 2 layers" in lines and "loss          unknown" in lines
 
 
+def test_no_law_of_next_tokens_is_read_for_another_objective() -> None:
+    found = make_plan(load_recipe("bert-small"), 1, "h100", "auto")
+    assert found["loss"] is None and found["seconds"]["value"] > 0
+    assert any("loss          unknown: published laws are of next-token losses" in line for line in plan_lines(found))
+
+
 def test_a_device_without_a_price_plans_all_but_money() -> None:
     found = make_plan(load_recipe("llama-8b"), 64, "tpu-v7", "fsdp=64")
     assert "usd" not in found and found["kwh"]["facility"]["value"] > 0

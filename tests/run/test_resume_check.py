@@ -11,6 +11,7 @@ import pytest
 
 from seedbed.errors import InputError
 from seedbed.files import sha256_file
+from seedbed.recipe import load_recipe
 from seedbed.run.folder import RunFolder
 from seedbed.run.resume_check import (
     INPUTS,
@@ -57,6 +58,24 @@ def test_a_layout_that_cannot_be_is_refused_before_anything_is_trained(
     with pytest.raises(InputError, match=says):
         check_resume(finished_run, kills=1, steps=2, ranks=ranks, layout=layout)
     assert not list(finished_run.path.parent.glob("*.resume-*"))
+
+
+def test_several_ranks_train_where_one_is_done_before_its_kill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    attempts: list[tuple[str, int]] = []
+
+    def end_at_once(self: Proof, folder: RunFolder, ranks: int, *rest: object) -> bool:
+        attempts.append((folder.path.name, ranks))
+        folder.write_index({"train": "train-0"})
+        return True
+
+    np.save(tmp_path / "batches.npy", np.zeros(3))
+    monkeypatch.setattr(Proof, "attempt", end_at_once)
+    monkeypatch.setattr(Proof, "compare_nearly", lambda self, found: None)
+    monkeypatch.setattr("seedbed.run.resume_check.trained", lambda folder: tmp_path)
+    proof = Proof(tmp_path, load_recipe(settings=["train.steps=3"]), {}, 3, Random(1), print, ResumeCheck(3))
+    proof.expected = tmp_path
+    proof.on_other_ranks(2, "dp=2")
+    assert attempts == [("ranks", 1), ("ranks-2", 2)]
 
 
 @pytest.mark.slow

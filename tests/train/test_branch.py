@@ -112,8 +112,8 @@ def test_a_checkpoint_that_is_missing_or_of_something_else_is_refused(
     for changes, message in (
         ({"train.start_from": f"{tmp_path / 'run'}@5"}, r"kept no checkpoint of step 5 \(kept: 4, 8\)"),
         ({"train.start_from": str(tmp_path / "step-4")}, r"is no checkpoint: give RUN@STEP"),
-        ({**start, "model.width": 64}, r"checkpoint .* is of another model"),
-        ({**start, "corpus.held_out_fraction": 0.3}, r"checkpoint .* is of another data"),
+        ({**start, "model.width": 64}, r"checkpoint .* is of another training \(its model differs\)"),
+        ({**start, "corpus.held_out_fraction": 0.3}, r"checkpoint .* is of another training \(its data differ\)"),
     ):
         with pytest.raises(InputError, match=rf"^train\.start_from: .*{message}"):
             train(changes)
@@ -121,5 +121,8 @@ def test_a_checkpoint_that_is_missing_or_of_something_else_is_refused(
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(InputError, match=r"^train\.start_from: checkpoint .* checksum of rank-00000\.safetensors"):
+    with pytest.raises(
+        InputError,
+        match=r"^train\.start_from: checkpoint .* is damaged \(the checksum of .* does not match\): give another",
+    ):
         train(start)

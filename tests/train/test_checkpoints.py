@@ -254,7 +254,10 @@ def test_a_checkpoint_of_another_model_is_refused(keep: Keep, tmp_path: Path) ->
     checkpoints, _ = keep()
     saved(checkpoints, 1)
     other = Checkpoints(checkpoints.folder, {"model": "another"}, 2)
-    with pytest.raises(InputError, match="step-000000001 is of another model: remove it, or choose another --out"):
+    with pytest.raises(
+        InputError,
+        match=r"step-000000001 is of another training \(its model differs\): remove it, or choose another --out",
+    ):
         other.load_newest(some_tensors())
     with pytest.raises(InputError, match="lacks the tensor model/more"):
         checkpoints.load_newest(some_tensors() | {"model/more": torch.zeros(1)})

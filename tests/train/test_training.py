@@ -194,13 +194,16 @@ def test_a_checkpoint_of_another_model_or_recipe_is_refused_and_left(prepare: Ca
     prepared = prepare()
     path = prepared.train("run", stop_after=4)
     before = describe_files(path / "checkpoints")
-    for changes, says in (({"matrix_lr": 0.5}, "another recipe or data"), ({"seed": 3}, "another recipe or data")):
+    for changes, says in (({"matrix_lr": 0.5}, "recipe or data differ"), ({"seed": 3}, "recipe or data differ")):
         train = prepared.recipe.train.model_copy(update={k: v for k, v in changes.items() if k != "seed"})
         other = prepared.recipe.model_copy(update={"train": train, "seed": changes.get("seed", prepared.recipe.seed)})
-        with pytest.raises(InputError, match=f"step-000000004 is of {says}: remove it, or choose another --out"):
+        with pytest.raises(
+            InputError,
+            match=rf"step-000000004 is of another training \(its {says}\): remove it, or choose another --out",
+        ):
             prepared.train("run", other)
     wider = prepared.recipe.model_copy(update={"model": prepared.recipe.model.model_copy(update={"width": 64})})
-    with pytest.raises(InputError, match="step-000000004 is of another model: "):
+    with pytest.raises(InputError, match=r"step-000000004 is of another training \(its model differs\): "):
         prepared.train("run", wider)
     assert describe_files(path / "checkpoints") == before
 

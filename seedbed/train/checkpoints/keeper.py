@@ -214,15 +214,13 @@ class Checkpoints:
 
         Gives its progress. Raises InputError for one that is damaged or does not fit.
         """
-        manifest, problem = self._find_sound(path)
-        if not problem and manifest is not None:
-            expected = {
-                name: self.identity[name] if name in same else found for name, found in manifest.identity.items()
-            }
-            problem = misfit(manifest, expected, tensors)
+        manifest, damage = self._find_sound(path)
+        if damage := self._first_said(damage):
+            raise InputError(f"train.start_from: checkpoint {path} is damaged ({damage}): give another")
+        assert manifest is not None
+        expected = {name: self.identity[name] if name in same else found for name, found in manifest.identity.items()}
         progress: dict[str, Any] = {}
-        if not (problem := self._first_said(problem)):
-            assert manifest is not None
+        if not (problem := self._first_said(misfit(manifest, expected, tensors))):
             progress, problem = self._load(path, manifest, tensors)
         if problem := self._first_said(problem):
             raise InputError(f"train.start_from: checkpoint {path} {problem}: give one that this recipe and data made")
@@ -292,7 +290,7 @@ def misfit(manifest: Manifest, identity: dict[str, str], tensors: dict[str, Tens
     """Why a sound checkpoint is not one of this training; "" when it is."""
     for name in sorted(identity.keys() | manifest.identity.keys()):
         if manifest.identity.get(name) != identity.get(name):
-            return f"is of another {name}"
+            return f"is of another training (its {name} {'differs' if name == 'model' else 'differ'})"
     for name, tensor in tensors.items():
         saved = manifest.tensors.get(name)
         if saved is None:
