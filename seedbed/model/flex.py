@@ -6,10 +6,12 @@ Tested on the CPU without gradients, as the operator computes it there; the kern
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-LEAST_TOKENS = 256  # two blocks: in one there is nothing to leave out
+BLOCK = 128  # FlexAttention's own choice
+LEAST_TOKENS = 2 * BLOCK  # in one block there is nothing to leave out
 LEAST_HEAD_WIDTH = 16  # of the generated kernel
 
 
@@ -35,7 +37,11 @@ def flex_attend(
 
 
 def block_mask(T: int, device: torch.device, causal: bool, window: int, documents_BT: Tensor | None) -> BlockMask:
-    """What `blocked_keys` leaves visible, as blocks."""
+    """What `blocked_keys` leaves visible, as blocks.
+
+    As torch's `create_block_mask`, which torch.compile cannot enter in a layer that is recomputed (it changes how indices are
+    taken for as long as it runs).
+    """
 
     def visible(b: Tensor, h: Tensor, t: Tensor, s: Tensor) -> Tensor:
         seen = t >= s if causal else t == t
@@ -45,5 +51,20 @@ def block_mask(T: int, device: torch.device, causal: bool, window: int, document
             seen = seen & (documents_BT[b, t] == documents_BT[b, s])
         return seen
 
-    rows = None if documents_BT is None else documents_BT.shape[0]
-    return create_block_mask(visible, rows, None, T, T, device=device)
+    rows = 1 if documents_BT is None else documents_BT.shape[0]
+    here_T = torch.arange(T, device=device)
+    row_B11 = torch.arange(rows, device=device)[:, None, None]
+    seen_BTS = visible(row_B11, row_B11, here_T[:, None], here_T).expand(rows, T, T)
+    missing = -T % BLOCK
+    blocks_BQrKs = F.pad(seen_BTS, (0, missing, 0, missing)).unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK))
+    count_BQK = blocks_BQrKs.sum((2, 4))
+    full_BQK = count_BQK == BLOCK * BLOCK
+    part, full = in_order((count_BQK > 0) & ~full_BQK), in_order(full_BQK)
+    return BlockMask.from_kv_blocks(*part, *full, BLOCK_SIZE=BLOCK, mask_mod=visible, seq_lengths=(T, T))
+
+
+def in_order(blocks_BQK: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of blocks how many are marked, [B, 1, Q], and their numbers before those of the others, [B, 1, Q, K]: int32."""
+    marked_BQK = blocks_BQK[:, None].to(torch.int32)
+    order = marked_BQK.argsort(dim=-1, descending=True, stable=True)
+    return marked_BQK.sum(-1, dtype=torch.int32), order.to(torch.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +44,7 @@ class ShardedEngine(Engine):
             execution.precision == "bfloat16",
             execution.compile,
             execution.recompute,
-            loss_chunk(self.config, execution),
+            loss_chunk(self.config, replace(execution, compile=False)),  # the layers are compiled, the loss is not
             self.seed,
         )
         self.row_parts, self.row_ranks = layout.cp, self.sharded.mesh.row_share

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask
 
 from seedbed.model.attention import attend, blocked_keys
 from seedbed.model.block_attention import probabilities_kept
@@ -99,6 +100,19 @@ def test_flex_attention_sees_the_same(packed: bool, window: int, causal: bool) -
     )
     found = function(q, k, v, causal, window, documents)
     torch.testing.assert_close(found.double(), plain(q, k, v, causal, window, documents), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("causal", "window", "tokens"), [(True, 0, 512), (False, 0, 512), (True, 200, 500), (False, 7, 384)]
+)
+def test_blocks_are_those_that_torch_makes(causal: bool, window: int, tokens: int, packed: bool) -> None:
+    documents = torch.arange(tokens).expand(2, tokens) // 150 if packed else None
+    mask = block_mask(tokens, torch.device("cpu"), causal, window, documents)
+    expected = create_block_mask(mask.mask_mod, 2 if packed else None, None, tokens, tokens, device="cpu")
+    assert mask.shape == expected.shape and torch.equal(mask.to_dense(), expected.to_dense())
+    for name in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices", "q_num_blocks", "q_indices"):
+        assert torch.equal(getattr(mask, name), getattr(expected, name)), name
 
 
 def test_blocks_out_of_a_window_and_of_other_documents_are_left_out() -> None:
