@@ -19,6 +19,7 @@ from seedbed.model.config import (
     TransformerConfig,
     window_pattern,
 )
+from seedbed.model.initialisation import Draw
 from seedbed.model.transformer import Transformer, build_model
 from seedbed.train.store import load_model, load_weights, save_model, weights_of
 
@@ -345,6 +346,14 @@ def test_the_same_seed_draws_the_same_weights(name: str) -> None:
     first, same, other = (build_model(CONFIGS[name], seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[key], same[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 32, 1000, 2**20 - 3, 2**20, 2**20 + 5, 2**21 + 16])
+def test_skipped_weights_leave_the_generator_as_drawn_ones_do(count: int) -> None:
+    drawn, skipped = Draw(3), Draw(3)
+    drawn.normal(torch.empty(count), 1.0)
+    skipped.normal(torch.empty(count, device="meta"), 1.0)
+    assert torch.equal(drawn.generator.get_state(), skipped.generator.get_state())
 
 
 def test_config_survives_json() -> None:
