@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.errors import InputError, SeedbedError
+from seedbed.quantities import byte_size
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -97,6 +98,6 @@ def require_free_bytes(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SeedbedError(
-            f"{folder}: {purpose} needs {needed / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free: "
+            f"{folder}: {purpose} needs {byte_size(needed)} and the disk has {byte_size(free)} free: "
             "free some space or choose another disk with --out"
         )

@@ -140,7 +140,7 @@ def test_too_little_disk(command: Command, small_corpus: Path, tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: Usage(10, 10, 0))
         status, line = command(small_corpus, tmp_path / "run")
-        assert status == 1 and "MB free" in line and "--out" in line
+        assert status == 1 and "B free" in line and "--out" in line
     assert command(small_corpus, tmp_path / "run")[0] == 0
 
 

@@ -243,5 +243,6 @@ def write_report(folder: RunFolder) -> None:
         write_text(folder.report_path, render(gather(folder, recipe, receipt)))
     except OSError as error:
         raise SeedbedError(
-            f"{folder.report_path} cannot be written ({error.strerror}): then run `seedbed report {folder.path}`"
+            f"{folder.report_path} cannot be written ({error.strerror}): free some space, or make the folder writable, and run "
+            f"`seedbed report {folder.path}`"
         ) from None

@@ -236,7 +236,7 @@ def test_too_little_disk_is_said_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(SeedbedError, match=r"tokenize needs .* MB and the disk has"):
+    with pytest.raises(SeedbedError, match=r"tokenize needs .*B and the disk has"):
         tokenize(documents)
 
 

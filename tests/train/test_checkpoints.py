@@ -168,10 +168,10 @@ def test_too_little_disk_is_found_before_writing(keep: Keep, monkeypatch: pytest
     Usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10, 10, 0))
     monkeypatch.setattr("seedbed.train.checkpoints.keeper.write_tensors", None)
-    with pytest.raises(SeedbedError, match=r"a checkpoint needs .* MB free"):
+    with pytest.raises(SeedbedError, match=r"a checkpoint needs .*B free"):
         checkpoints.save(2, some_tensors(2), {}, wait=True)
     assert names(checkpoints) == [1]
-    with pytest.raises(SeedbedError, match=r"keeping checkpoints needs .* MB free"):
+    with pytest.raises(SeedbedError, match=r"keeping checkpoints needs .*B free"):
         checkpoints.require_room(some_tensors())
 
 
