@@ -138,6 +138,8 @@ def training_totals(
         "loss": last["loss"],
         "tokens_per_second": sorted(rates)[len(rates) // 2] if rates else None,
         "mfu": sorted(mfus)[len(mfus) // 2] if mfus else None,
+        # what a mixture read of each source, in tokens and epochs
+        "sources": records["train"]["summary"].get("sources", []) if "train" in records else [],
     }
 
 

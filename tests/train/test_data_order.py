@@ -1,6 +1,7 @@
 """A recipe's packing, masks and mixture, from the recipe to the batch and back to the text."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,14 @@ def test_a_mixture_trains_is_accounted_for_and_traces_back_to_its_text(
     assert [group["name"] for group in manifest["groups"]] == ["good", "plain"]
     assert (tokenize / "train" / "packing-16" / "rows").is_file()
     sources = {entry["name"]: entry for entry in folder.stage_summary("train")["sources"]}
-    assert sources["good"]["rows"] + sources["plain"]["rows"] == 12 * 4
+    # the loader's own documents of every step, counted again: the prefix of an id is its source
+    loader = open_loader(tokenize / "train", folder.recipe())
+    read = Counter(
+        {span.id.split("/")[0] for span in row}.pop() for step in range(12) for row in loader.documents(step)
+    )
+    assert {name: entry["rows"] for name, entry in sources.items()} == read and read.total() == 12 * 4
+    assert all(entry["tokens"] == 16 * entry["rows"] for entry in sources.values())
+    assert read_json(folder.receipt_path)["training"]["sources"] == list(sources.values())
     assert sources["good"]["epochs"] <= 0.1 + 1 / 40
     assert [note for note in notes if note.startswith("mixture: good would be read")]
 
