@@ -141,7 +141,7 @@ class TerminalProgress:
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(width=1)
         table.add_column(min_width=10)
-        table.add_column(width=22)
+        table.add_column(width=22 if self._console.width >= 70 else 8)  # a phone's terminal has 40: numbers before bars
         table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)  # what is left of the width
         for name, stage in board.stages.items():
             table.add_row(*self._row(name, stage, now))
@@ -167,7 +167,7 @@ class TerminalProgress:
         if stage.state == "waiting":
             return Text("·", style="dim"), Text(name, style="dim"), "", ""
         if stage.state == "kept":
-            return Text("=", style="green"), Text(name), Text("kept from before", style="dim"), ""
+            return Text("=", style="green"), Text(name), "", Text("kept from before", style="dim")
         if stage.state == "done":
             seconds = Text(f"{stage.seconds:.1f} s", style="dim")
             return Text("✓", style="green"), Text(name), seconds, Text(printable(stage.outcome), style="dim")
@@ -183,7 +183,7 @@ class TerminalProgress:
             parts.append(board.verdicts())
         bar: RenderableType = Text(duration(now - stage.started), style="dim")
         if stage.total:
-            bar = ProgressBar(total=stage.total, completed=stage.done, width=22)
+            bar = ProgressBar(total=stage.total, completed=stage.done)
         return Text("▸", style="cyan"), Text(name, style="bold"), bar, Text("  ".join(parts))
 
 

@@ -136,7 +136,7 @@ def test_plain_lines_come_at_a_bounded_rate() -> None:
     assert stream.getvalue().count("\n") <= 12  # 100 seconds, one in ten
 
 
-@pytest.mark.parametrize("width", [200, 60])
+@pytest.mark.parametrize("width", [200, 60, 40])
 def test_the_live_table_shows_stages_scores_and_samples(width: int) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=width, color_system=None)
@@ -146,6 +146,7 @@ def test_the_live_table_shows_stages_scores_and_samples(width: int) -> None:
     told = stream.getvalue()
     assert "In the beginning\N{REPLACEMENT CHARACTER}[31m was" in told.replace("\n", " ")
     assert "kept from before" in told and "1.987 bits/byte" in told
+    assert "100 documents" in told  # what came of a stage, on the narrowest terminal too
     assert max(len(line.split("\x1b")[0]) for line in told.splitlines()) <= width
     assert told.rstrip().endswith("\x1b[?25h")  # the cursor is back
 
