@@ -53,25 +53,22 @@ def probabilities_kept(T: int, window: int = 0) -> int:
     return max(block.kept.stop for block in blocks_of(T, 1, window))
 
 
-def flat(x_BHTK: Tensor, tokens: slice) -> Tensor:
-    """[B, H, T, K] -> [N, C, K], contiguous, as the batched products want it."""
-    B, H, _, K = x_BHTK.shape
-    return x_BHTK[:, :, tokens].reshape(B * H, -1, K)
+def flat(x_BHTK: Tensor) -> Tensor:
+    """[B, H, T, K] -> [N, T, K], contiguous, as the batched products want it."""
+    return x_BHTK.reshape(-1, *x_BHTK.shape[2:])
 
 
-def hide(scores_NCS: Tensor, block: Block, window: int, documents_BT: Tensor | None) -> None:
-    """-inf where a query may not see a key; of a plain causal block only its last square has such places."""
+def hiding(block: Block, window: int, documents_BT: Tensor | None, like_NTK: Tensor) -> Tensor:
+    """-inf where a query may not see a key, else 0: [C, S], or [N, C, S] with documents."""
     queries = torch.arange(block.queries.start, block.queries.stop)[:, None]
-    first = block.keys.start if window or documents_BT is not None else block.queries.start
-    keys = torch.arange(first, block.keys.stop)
+    keys = torch.arange(block.keys.start, block.keys.stop)
     hidden = keys > queries
     if window:
         hidden = hidden | (queries - keys >= window)
     if documents_BT is not None:
         other_BCS = documents_BT[:, block.queries, None] != documents_BT[:, None, block.keys]
-        hidden = (hidden | other_BCS).repeat_interleave(len(scores_NCS) // len(documents_BT), 0)
-    hiding = torch.zeros(hidden.shape, dtype=scores_NCS.dtype).masked_fill_(hidden, -math.inf)
-    scores_NCS[:, :, first - block.keys.start :].add_(hiding)  # a third of the time that masking takes
+        hidden = (hidden | other_BCS).repeat_interleave(len(like_NTK) // len(documents_BT), 0)
+    return torch.zeros(hidden.shape, dtype=like_NTK.dtype).masked_fill_(hidden, -math.inf)
 
 
 def mix(
@@ -79,18 +76,37 @@ def mix(
 ) -> Tensor:
     """[B, T, H, V]. The probabilities of every block go to `kept`, if given."""
     B, H, T, K = q_BHTK.shape
-    k_NTK, v_NTV = flat(k_BHTK, slice(None)), flat(v_BHTV, slice(None))
+    q_NTK, k_NTK, v_NTV = flat(q_BHTK), flat(k_BHTK), flat(v_BHTV)
     y_BTHV = q_BHTK.new_empty(B, T, H, v_BHTV.shape[3])
     for block in blocks_of(T, B * H, window):
         space = q_BHTK.new_empty(block.kept.stop - block.kept.start) if kept is None else kept[block.kept]
         p_NCS = space.view(block.shape(B * H))
-        q_NCK = flat(q_BHTK, block.queries) * (1 / math.sqrt(K))
-        torch.bmm(q_NCK, k_NTK[:, block.keys].mT, out=p_NCS)
-        hide(p_NCS, block, window, documents_BT)
+        hidden = hiding(block, window, documents_BT, q_NTK)
+        torch.baddbmm(hidden, q_NTK[:, block.queries], k_NTK[:, block.keys].mT, alpha=1 / math.sqrt(K), out=p_NCS)
         torch.softmax(p_NCS, -1, out=p_NCS)
         y_NCV = torch.bmm(p_NCS, v_NTV[:, block.keys])
         y_BTHV[:, block.queries] = y_NCV.view(B, H, *y_NCV.shape[1:]).transpose(1, 2)
     return y_BTHV
+
+
+class KeySums:
+    """[N, T, K]: what blocks, the last one first, give the keys that they see, summed in `dtype`."""
+
+    def __init__(self, T: int, dtype: torch.dtype) -> None:
+        self.reached, self.dtype = T, dtype  # keys from `reached` on were given something
+        self.total_NTK = torch.empty(0)
+
+    def add(self, part_NSK: Tensor, keys: slice) -> None:
+        N, S, K = part_NSK.shape
+        if not self.total_NTK.numel():
+            if self.reached == S:  # every key: nothing to be summed to yet
+                self.total_NTK, self.reached = part_NSK.to(self.dtype), 0
+                return
+            self.total_NTK = part_NSK.new_empty(N, self.reached, K, dtype=self.dtype)
+        new = min(self.reached, keys.stop) - keys.start  # of these keys the first ones, which no later block saw
+        self.total_NTK[:, keys.start : keys.start + new] = part_NSK[:, :new]
+        self.total_NTK[:, keys.start + new : keys.stop] += part_NSK[:, new:]
+        self.reached = keys.start
 
 
 @torch.library.custom_op("seedbed::block_attention", mutates_args=())
@@ -109,24 +125,24 @@ def attention_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v in their shapes; what blocks add to those of keys and values is summed in float32."""
     B, H, T, K = q_BHTK.shape
-    scale = 1 / math.sqrt(K)
-    upstream_BHTV = upstream_BTHV.transpose(1, 2)
-    k_NTK, v_NTV = flat(k_BHTK, slice(None)), flat(v_BHTV, slice(None))
-    wide = torch.promote_types(kept.dtype, torch.float32)
-    dq_NTK = torch.empty_like(k_NTK)
-    dk_NTK, dv_NTV = torch.zeros_like(k_NTK, dtype=wide), torch.zeros_like(v_NTV, dtype=wide)
-    for block in blocks_of(T, B * H, window):
+    scale = 1 / math.sqrt(K)  # of the scores: by it their gradients reach queries and keys
+    q_NTK, k_NTK, v_NTV, dy_NTV = flat(q_BHTK), flat(k_BHTK), flat(v_BHTV), flat(upstream_BTHV.transpose(1, 2))
+    blocks = list(blocks_of(T, B * H, window))
+    wide = kept.dtype if len(blocks) == 1 else torch.promote_types(kept.dtype, torch.float32)
+    dq_NTK = torch.empty_like(q_NTK)
+    dk, dv = KeySums(T, wide), KeySums(T, wide)
+    for block in reversed(blocks):
         p_NCS = kept[block.kept].view(block.shape(B * H))
-        dy_NCV = flat(upstream_BHTV, block.queries)
-        dv_NTV[:, block.keys] += torch.bmm(p_NCS.mT, dy_NCV)
+        dy_NCV = dy_NTV[:, block.queries]
         dp_NCS = torch.bmm(dy_NCV, v_NTV[:, block.keys].mT)
         ds_NCS = torch._softmax_backward_data(dp_NCS, p_NCS, -1, p_NCS.dtype)
-        dq_NTK[:, block.queries] = torch.bmm(ds_NCS, k_NTK[:, block.keys])
-        dk_NTK[:, block.keys] += torch.bmm(ds_NCS.mT, flat(q_BHTK, block.queries) * scale)
+        torch.bmm(ds_NCS, k_NTK[:, block.keys], out=dq_NTK[:, block.queries])
+        dk.add(torch.bmm(ds_NCS.mT, q_NTK[:, block.queries]), block.keys)
+        dv.add(torch.bmm(p_NCS.mT, dy_NCV), block.keys)
     return (
         dq_NTK.mul_(scale).view(B, H, T, K),
-        dk_NTK.to(k_NTK.dtype).view(B, H, T, K),
-        dv_NTV.to(v_NTV.dtype).view(B, H, T, -1),
+        dk.total_NTK.mul_(scale).to(k_NTK.dtype).view(B, H, T, K),
+        dv.total_NTK.to(v_NTV.dtype).view(B, H, T, -1),
     )
 
 
@@ -172,6 +188,8 @@ def block_attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTV: Tensor, window: int, do
     if torch.is_autocast_enabled("cpu"):
         narrow = torch.get_autocast_dtype("cpu")
         q_BHTK, k_BHTK, v_BHTV = q_BHTK.to(narrow), k_BHTK.to(narrow), v_BHTV.to(narrow)
+    # here, where a compiler makes the copy part of what computes them, and once for both passes
+    q_BHTK, k_BHTK, v_BHTV = q_BHTK.contiguous(), k_BHTK.contiguous(), v_BHTV.contiguous()
     if torch.is_grad_enabled() and q_BHTK.requires_grad:
         return keeping_attention(q_BHTK, k_BHTK, v_BHTV, window, documents_BT)[0].transpose(1, 2)
     with torch.autocast("cpu", enabled=False):

@@ -77,8 +77,8 @@ class RowAdamW:
             second = self.second[name].index_select(0, rows).lerp_(values.square(), 1 - self.beta2)
             self.touches[name].index_copy_(0, rows, touches)
             self.second[name].index_copy_(0, rows, second)
-            corrected = second / (1 - self.beta2**touches)
-            moves = (values / (corrected.sqrt() + self.eps)).to(parameter.dtype)
+            deviations = second.div_(1 - self.beta2**touches).sqrt_().add_(self.eps)
+            moves = (values / deviations).to(parameter.dtype)
             local(parameter).index_add_(0, rows, moves, alpha=-lr)
 
     def state(self) -> dict[str, Tensor]:
