@@ -140,17 +140,18 @@ def attend(
     plain = causal and T == S and documents_BS is None and (not window or window >= S)
     if not plain and (window or documents_BS is not None) and suits_flex(q_BHTK, k_BGSK):
         return flex_attend(q_BHTK, k_BGSK, v_BGSK, causal, window, documents_BS)
-    if plain and q_BHTK.device.type != "cpu":  # whose kernels read shared keys and values where they are
-        return F.scaled_dot_product_attention(
-            q_BHTK, k_BGSK, v_BGSK, is_causal=True, enable_gqa=q_BHTK.shape[1] != k_BGSK.shape[1]
-        )
+    kind = q_BHTK.device.type
+    if plain and kind != "cpu" and (q_BHTK.dtype != torch.float32 or torch.is_autocast_enabled(kind)):
+        # flash attention's and cuDNN's kernels read shared keys and values where they are; those of float32 may not
+        shared = q_BHTK.shape[1] != k_BGSK.shape[1]
+        return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True, enable_gqa=shared)
     if q_BHTK.shape[1] != k_BGSK.shape[1]:
         groups = q_BHTK.shape[1] // k_BGSK.shape[1]
         k_BGSK = k_BGSK.repeat_interleave(groups, dim=1)
         v_BGSK = v_BGSK.repeat_interleave(groups, dim=1)
     if causal and suits_blocks(q_BHTK, k_BGSK):
         return block_attend(q_BHTK, k_BGSK, v_BGSK, window if window < S else 0, documents_BS)
-    if q_BHTK.device.type != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
+    if kind != "cpu" or (S > PLAIN_ATTENTION_KEYS and T == S):
         if plain:
             return F.scaled_dot_product_attention(q_BHTK, k_BGSK, v_BGSK, is_causal=True)
         blocked = blocked_keys(T, S, q_BHTK.device, causal, window, documents_BS)
