@@ -220,7 +220,12 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         chosen_NK, gates_NK = self.router(x_BTD)
         order_S, inverse_S, counts_E = sort_by_expert(chosen_NK, self.config.num_experts)
-        rows_SD = Dispatch.apply(x_BTD.flatten(0, 1), order_S, inverse_S)
+        x_ND, kind = x_BTD.flatten(0, 1), x_BTD.device.type
+        if kind == "cuda" and torch.is_autocast_enabled(
+            kind
+        ):  # which makes norms and sums float32 there, twice the bytes
+            x_ND = x_ND.to(torch.get_autocast_dtype(kind))
+        rows_SD = Dispatch.apply(x_ND, order_S, inverse_S)
         y_NKD = Restore.apply(self.experts(rows_SD, counts_E), order_S, inverse_S).unflatten(0, chosen_NK.shape)
-        y_BTD = (y_NKD * gates_NK[..., None].to(y_NKD.dtype)).sum(1).view_as(x_BTD)
+        y_BTD = (y_NKD * gates_NK[..., None].to(y_NKD.dtype)).sum(1).to(y_NKD.dtype).view_as(x_BTD)
         return y_BTD + self.shared(x_BTD) if self.config.shared_experts else y_BTD

@@ -60,12 +60,12 @@ class Layer(nn.Module):
         return self.add(x_BTD, self.feed_forward_norm, self.feed_forward)
 
     def add(self, x_BTD: Tensor, norm: nn.Module, part: Callable[[Tensor], Tensor]) -> Tensor:
-        """The residual stream after a part, with the norm where the architecture has it."""
+        """The residual stream after a part, with the norm where the architecture has it. Its dtype stays (see `enter`)."""
         if self.norm_place == "before":
             return x_BTD + part(norm(x_BTD))
         if self.norm_place == "output":
-            return x_BTD + norm(part(x_BTD))
-        return norm(x_BTD + part(x_BTD))
+            return x_BTD + norm(part(x_BTD)).to(x_BTD.dtype)
+        return norm(x_BTD + part(x_BTD)).to(x_BTD.dtype)
 
 
 class HeadTransform(nn.Module):

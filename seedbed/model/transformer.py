@@ -158,8 +158,9 @@ class Transformer(nn.Module):
         return self.leave(self.run_layers(x_BTD, x_BTD, values, cache, documents_BT))
 
     def enter(self, x_BTD: Tensor) -> Tensor:
-        """Input vectors as the first layer takes them."""
-        return F.rms_norm(x_BTD, (self.config.width,)) if self.config.zero_output_init else self.embedding_norm(x_BTD)
+        """Input vectors as the first layer takes them, in the dtype they have: on a GPU autocast makes norms float32."""
+        plain = self.config.zero_output_init
+        return (F.rms_norm(x_BTD, (self.config.width,)) if plain else self.embedding_norm(x_BTD)).to(x_BTD.dtype)
 
     def leave(self, x_BTD: Tensor) -> Tensor:
         """What the last layer gives as the head takes it."""

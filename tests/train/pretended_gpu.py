@@ -92,6 +92,10 @@ def built(config: TransformerConfig, seed: int, device: str) -> Transformer:
     return model
 
 
+def check(*dtypes: torch.dtype) -> None:
+    assert len(set(dtypes)) == 1, f"the residual stream comes, goes and should be: {dtypes}"
+
+
 def step(name: str, optimizer: str, compiled: bool) -> None:
     config, precision, documents, recompute = CASES[name]
     execution = Execution("cuda", precision, False, 1, ROWS, recompute)
@@ -102,6 +106,10 @@ def step(name: str, optimizer: str, compiled: bool) -> None:
             layer.compile(dynamic=False, backend="aot_eager", fullgraph=True)
         whole = torch.compile(engine.model.own_losses, dynamic=False, backend="aot_eager", fullgraph=True)
         engine.model.own_losses = whole  # type: ignore[method-assign]
+    else:
+        stream = torch.float32 if precision == "float32" else torch.bfloat16
+        for layer in engine.model.layers:
+            layer.register_forward_hook(lambda layer, inputs, x_BTD: check(inputs[0].dtype, x_BTD.dtype, stream))
     engine.model.train()
     engine.model.begin_step(engine.batch_rows)
     told = engine.reduce(engine.accumulate(engine.micro_batches(0), 1e-3))
