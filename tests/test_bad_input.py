@@ -1,5 +1,6 @@
 """Each mistake a user can make ends with one line that says what to do, the right status, and nothing lost."""
 
+import errno
 import json
 import shutil
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from seedbed.cli import main
 from seedbed.files import sha256_file
+from seedbed.run.events import EventLog
 from seedbed.run.folder import RunFolder
 
 Command = Callable[..., tuple[int, str]]
@@ -141,6 +143,19 @@ def test_too_little_disk(command: Command, small_corpus: Path, tmp_path: Path, m
         patch.setattr(shutil, "disk_usage", lambda path: Usage(10, 10, 0))
         status, line = command(small_corpus, tmp_path / "run")
         assert status == 1 and "B free" in line and "--out" in line
+    assert command(small_corpus, tmp_path / "run")[0] == 0
+
+
+def test_a_disk_too_full_for_the_log(
+    command: Command, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: EventLog, kind: str, *rest: object, **fields: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "emit", full)
+        status, line = command(small_corpus, tmp_path / "run")
+        assert status == 1 and "the disk is full: free some space and run the same command again" in line
     assert command(small_corpus, tmp_path / "run")[0] == 0
 
 

@@ -68,6 +68,13 @@ def main() -> None:
         sys.exit(InputError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as `head` does
+    except OSError as error:  # a disk so full that not even the run's log can be written
+        from seedbed.run.stages import FULL
+
+        if error.errno not in FULL:
+            raise
+        print(f"seedbed: {FULL[error.errno]} and run the same command again", file=sys.stderr)
+        sys.exit(SeedbedError.exit_code)
     except SystemExit as ended:
         if ended.code == Interrupted.exit_code:  # typer makes it of a KeyboardInterrupt, and says nothing
             print("seedbed: stopped by Ctrl-C", file=sys.stderr)
