@@ -4,9 +4,10 @@
 
 Trains on random tokens of a 4,096 vocabulary, drawn as text draws them (Zipf's law). Prints tokens/s x 6 x matrix parameters
 (layers and head: what is multiplied for every token; tables that are looked up do not count), with and without attention's
-products, as a share of two rates: of the products that this machine sustained in the same seconds (a burst of them before
-every step, all FLOPs over all time, the steps likewise), and of the best single product ever seen here. On a machine whose
-clock or neighbours change, the first says what the trainer loses and the second what trainer and machine lose together.
+products, as a share of two rates: of the products of the run's own data type that this machine sustained in the same seconds (a
+burst of them before every step, all FLOPs over all time, the steps likewise), and of the best single product ever seen here in
+its fastest data type. On a machine whose clock or neighbours change, the first says what the trainer loses and the second what
+trainer and machine lose together.
 Writes bench/results/throughput-*.json.
 """
 
@@ -41,7 +42,7 @@ PRODUCT = (2048, 1024, 1024)  # m, k, n: as fast as any that `measured_peak` tri
 
 
 class Products:
-    """Matrix products of the machine's fastest data type: how many FLOPs took how long."""
+    """Matrix products of one data type: how many FLOPs took how long."""
 
     def __init__(self, dtype: str) -> None:
         m, k, n = PRODUCT
@@ -109,7 +110,7 @@ def main() -> None:
 
         data.rows = timed_rows  # type: ignore[method-assign]
         times: list[float] = []
-        products = Products(fastest)
+        products = Products(arguments.precision)
         step = 0
         while step < 4 or sum(times) < arguments.seconds:
             if step > 2:

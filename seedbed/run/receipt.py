@@ -130,6 +130,7 @@ def training_totals(
     last = steps[-1]
     rates = [step["tokens_per_second"] for step in steps if step.get("tokens_per_second")]
     mfus = [step["mfu"] for step in steps if step.get("mfu") is not None]
+    sources = records["train"]["summary"].get("sources") if "train" in records else None
     return {
         "steps": last["step"],
         "tokens": last["tokens"],
@@ -138,8 +139,7 @@ def training_totals(
         "loss": last["loss"],
         "tokens_per_second": sorted(rates)[len(rates) // 2] if rates else None,
         "mfu": sorted(mfus)[len(mfus) // 2] if mfus else None,
-        # what a mixture read of each source, in tokens and epochs
-        "sources": records["train"]["summary"].get("sources", []) if "train" in records else [],
+        **({"sources": sources} if sources else {}),  # what a mixture read of each, in tokens and epochs
     }
 
 

@@ -58,7 +58,10 @@ class Trials:
         return False
 
     def measured(self, execution: Execution) -> tuple[Engine, dict[str, Any]]:
-        """An engine for `execution`, made `lighter` until it fits, and the median of its step times after warming up."""
+        """An engine for `execution`, made `lighter` until it fits, and the mean of its step times after warming up.
+
+        The mean, not the median: a run takes the sum of its steps, the slow ones of a shared machine included.
+        """
         recipe = self.context.recipe
         full = max(1, self.data.loader.plan.warmup_steps)  # the first step with a batch at its full size
         while (begun := self.begin(execution, full)) is None:
@@ -82,7 +85,7 @@ class Trials:
             "micro_batch_rows": execution.micro_batch_rows,
             "recompute": execution.recompute,
             "first_step_seconds": round(first_step, 2),
-            "step_seconds": round(statistics.median(times[WARM_STEPS:]), 5),
+            "step_seconds": round(statistics.mean(times[WARM_STEPS:]), 5),
         }
 
     def begin(self, execution: Execution, full: int) -> tuple[Engine, float] | None:

@@ -29,6 +29,7 @@ def test_a_whole_run(make_run: MakeRun) -> None:
     assert json.loads(json.dumps(receipt)) == receipt
     assert receipt["finished"]
     assert receipt["training"]["steps"] == 600 and receipt["training"]["tokens"] == 600 * 1024
+    assert "sources" not in receipt["training"]  # there was no mixture
     assert receipt["bits_per_byte"]["all"]["model"] == 1.79
     weights = folder.stage_path("train") / "model.safetensors"
     assert receipt["hashes"]["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
