@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from seedbed.files import write_json
 from seedbed.model import initialisation
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.model.config import ExpertsConfig, TransformerConfig, seedbed_config
@@ -348,7 +349,7 @@ def run_all(chosen: list[str], device: str, seconds: float, arguments: argparse.
         summary["results"].append(result)
         print(json.dumps({key: value for key, value in result.items() if key != "kernels"}), flush=True)
         if path is not None:
-            path.write_text(json.dumps(summary, indent=1) + "\n")
+            write_json(path, summary)
     print(judged(summary["results"]), flush=True)
 
 

@@ -24,6 +24,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import numpy as np
 import torch
 
+from seedbed.files import write_json
 from seedbed.model.arithmetic import count_parameters, training_flops_per_token
 from seedbed.recipe import load_recipe
 from seedbed.run.machine import accelerated_dtypes, describe, measured_peak, usable_cores
@@ -154,7 +155,7 @@ def main() -> None:
         f"{arguments.precision}-{'compiled' if arguments.compile else 'eager'}-{execution.micro_batch_rows}rows{batch}"
     )
     path = Path(__file__).parent / f"results/throughput-{arguments.size}-{kind}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
     print(json.dumps(result, indent=1))
 
 

@@ -221,9 +221,8 @@ class MixtureOfExperts(nn.Module):
         chosen_NK, gates_NK = self.router(x_BTD)
         order_S, inverse_S, counts_E = sort_by_expert(chosen_NK, self.config.num_experts)
         x_ND, kind = x_BTD.flatten(0, 1), x_BTD.device.type
-        if kind == "cuda" and torch.is_autocast_enabled(
-            kind
-        ):  # which makes norms and sums float32 there, twice the bytes
+        if kind == "cuda" and torch.is_autocast_enabled(kind):
+            # which makes norms and sums float32 there, twice the bytes
             x_ND = x_ND.to(torch.get_autocast_dtype(kind))
         rows_SD = Dispatch.apply(x_ND, order_S, inverse_S)
         y_NKD = Restore.apply(self.experts(rows_SD, counts_E), order_S, inverse_S).unflatten(0, chosen_NK.shape)

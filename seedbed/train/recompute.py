@@ -56,9 +56,8 @@ def recompute_layers(layers: Iterable[nn.Module], kind: Recompute) -> None:
     contexts: dict[str, Any] = {}
     if kind == "selective":
         contexts["context_fn"] = partial(create_selective_checkpoint_contexts, keep_products)
-    classes: dict[
-        type[nn.Module], type[nn.Module]
-    ] = {}  # one for all layers of a class, so that they are compiled once
+    # one for all layers of a class, so that they are compiled once
+    classes: dict[type[nn.Module], type[nn.Module]] = {}
     for layer in layers:
         own = type(layer)
         layer.__class__ = classes.setdefault(own, type(f"Recomputed{own.__name__}", (Recomputed, own), {}))
